@@ -1,0 +1,37 @@
+// Every bound that the code enforces, by name. What an operator may change is in cluster.conf and only defaults here.
+
+/// Fixed limits of the model. Sizes are bytes unless the name says otherwise.
+package enum Limits {
+    /// Longest source reference (a path of 4,096 bytes, or a URL).
+    package static let sourceByteCount = 8_192
+    /// Longest batch name, in UTF-8 bytes.
+    package static let batchNameByteCount = 200
+    /// Longest language specification ("deu+eng+…").
+    package static let languageByteCount = 200
+    /// Languages in one specification.
+    package static let languageCount = 16
+    /// Longest detail text of a failure; longer ones are cut.
+    package static let failureDetailByteCount = 500
+    /// Largest encoded result of one job.
+    package static let resultByteCount = 64 << 20
+    /// Entries in one submission chunk.
+    package static let submissionChunkCount = 1_000
+    /// Inputs that one step takes into one transaction.
+    package static let stepInputCount = 1_024
+    /// Pending jobs that the queue holds in memory; the rest stays in the ledger.
+    package static let queueWindowCount = 1_024
+    /// Jobs waiting for their backoff that are remembered in memory; those beyond are found again by the next scan.
+    package static let deferredCount = 10_000
+    /// Slots of one node.
+    package static let workerCount = 1_024
+    /// Jobs handed to one slot: the running one and the next, so that a slot never waits for a commit.
+    package static let slotDepth = 2
+    /// Times a job may pass over the queue's head for a slot that has its language loaded.
+    package static let affinityPassCount = 64
+    /// Starts of a job that ended neither in a result nor in a failure (its node died) before it is given up.
+    package static let interruptionCount = 10
+    /// Lowest and highest priority.
+    package static let priorityRange = -1_000...1_000
+    /// Records asked of the ledger at once by listings and exports.
+    package static let listingPageCount = 500
+}
