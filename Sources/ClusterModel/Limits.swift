@@ -26,12 +26,17 @@ package enum Limits {
     package static let workerCount = 1_024
     /// Jobs handed to one slot: the running one and the next, so that a slot never waits for a commit.
     package static let slotDepth = 2
+    /// Most jobs handed to one slot ahead of time when they are very short.
+    package static let slotDepthCeiling = 512
     /// Times a job may pass over the queue's head for a slot that has its language loaded.
     package static let affinityPassCount = 64
     /// Starts of a job that ended neither in a result nor in a failure (its node died) before it is given up.
     package static let interruptionCount = 10
     /// Lowest and highest priority.
     package static let priorityRange = -1_000...1_000
+    /// Records, and bytes of results, sent to a replica in one message.
+    package static let replicationChunkCount = 256
+    package static let replicationByteCount = 4 << 20
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 }

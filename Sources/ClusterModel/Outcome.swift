@@ -25,7 +25,7 @@ package enum Outcome: UInt8, Hashable, Comparable, CaseIterable, Sendable {
 }
 
 /// Why an attempt at a job failed: a typed code, whether another attempt may help, and a text for people.
-package struct Failure: Hashable, Comparable, Sendable {
+package struct Failure: Error, Hashable, Comparable, Sendable {
     /// Raw values are stored in ledgers and sent to peers: never renumber.
     package enum Code: UInt16, Hashable, CaseIterable, Sendable {
         // Permanent: the same bytes will fail again.

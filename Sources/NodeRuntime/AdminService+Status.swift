@@ -1,0 +1,188 @@
+// What `node status`, `node wait` and `node batches` show.
+
+import ClusterModel
+import Coordination
+import Foundation
+package import GRPCCore
+import Ledger
+package import Wire
+
+extension AdminService {
+    package func status(
+        request: Ocr_V1_StatusRequest, context: GRPCCore.ServerContext
+    ) async throws -> Ocr_V1_StatusResponse {
+        if request.hasNode { try requireThisNode(request.node) }
+        let reader = reader
+        let totals = try await reads.run { try reader.totals() }
+        guard let snapshot = loop.snapshot else {
+            throw AdminError(code: "starting", message: "the node is starting", exitCode: 69)
+        }
+        let rate = loop.jobsPerSecond
+        var response = Ocr_V1_StatusResponse()
+        response.answeredBy = facts.id.description
+        response.cluster.name = facts.clusterName
+        response.cluster.nodesAlive = 1
+        response.cluster.nodesTotal = 1
+        response.cluster.shards = UInt64(facts.layout.count)
+        response.cluster.replicas = 1
+        response.cluster.underReplicatedShards = 0
+        response.cluster.protocolVersion = UInt64(NodeFacts.protocolVersion)
+
+        var all = OutcomeCounts()
+        for (batch, counts) in totals.batches where !batch.isRemoved {
+            all += counts
+            response.batches.append(batchStatus(batch.id, counts, snapshot))
+        }
+        let running = min(snapshot.runningCount, all.pending)
+        response.work.pending = UInt64(all.pending - running)
+        response.work.running = UInt64(running)
+        response.work.done = UInt64(all.done)
+        response.work.failed = UInt64(all.failed)
+        response.work.cancelled = UInt64(all.cancelled)
+        response.work.total = UInt64(all.total)
+        if let rate { response.work.jobsPerSecond = rate }
+        if let eta = eta(pending: all.pending, rate: rate, snapshot) { response.work.etaSeconds = eta }
+        response.work.duplicates = UInt64(snapshot.counters.duplicates)
+        response.work.divergent = UInt64(totals.divergent)
+        response.work.complete = true
+        response.work.deferred = UInt64(snapshot.deferred)
+        response.nodes = [
+            nodeStatus(all, running: running, outbox: totals.outbox, rate: rate, snapshot)
+        ]
+        return response
+    }
+
+    private func nodeStatus(
+        _ all: OutcomeCounts, running: Int, outbox: Int, rate: Double?, _ snapshot: CoordinatorSnapshot
+    ) -> Ocr_V1_NodeStatus {
+        var node = Ocr_V1_NodeStatus()
+        node.id = facts.id.description
+        node.name = facts.name
+        node.address = "unix:\(facts.dataDirectory)/node.sock"
+        node.version = NodeFacts.version
+        node.state = snapshot.isStopping ? "draining" : "alive"
+        node.boot = facts.boot.rawValue
+        node.incarnation = 0
+        node.ageSeconds = 0
+        node.workers = UInt64(snapshot.slotCount)
+        node.busy = UInt64(snapshot.busySlots)
+        node.pending = UInt64(all.pending - running)
+        node.running = UInt64(running)
+        node.done = UInt64(all.done)
+        node.failed = UInt64(all.failed)
+        node.stolenIn = 0
+        node.stolenOut = 0
+        node.outbox = UInt64(outbox)
+        node.shardsPrimary = UInt64(facts.layout.count)
+        node.shardsHeld = UInt64(facts.layout.count)
+        if let rate { node.jobsPerSecond = rate }
+        if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
+        if let left = stopControl.remainingSeconds { node.drainDeadline = left }
+        node.pid = UInt64(facts.processID)
+        node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
+        node.paused = snapshot.isPaused
+        node.sandbox = facts.sandbox
+        node.languages = languages.installed()
+        node.engine = facts.engine
+        node.dataDir = facts.dataDirectory
+        node.slots = slotReports().enumerated().map { index, report in
+            var slot = Ocr_V1_SlotStatus()
+            slot.slot = UInt32(index)
+            slot.state = report.state
+            if let pid = report.processID { slot.pid = UInt64(pid) }
+            if let job = report.job { slot.job = job.description }
+            if let source = report.source { slot.source = Data(source.bytes) }
+            if let seconds = report.runningSeconds { slot.runningSeconds = seconds }
+            slot.jobsDone = UInt64(report.jobsDone)
+            if let rss = report.rssBytes { slot.rssBytes = UInt64(rss) }
+            if let language = report.language { slot.language = language }
+            return slot
+        }
+        return node
+    }
+
+    func batchStatus(
+        _ id: BatchID, _ counts: OutcomeCounts, _ snapshot: CoordinatorSnapshot?
+    ) -> Ocr_V1_BatchStatus {
+        let running = min(snapshot?.running[id] ?? 0, counts.pending)
+        var status = Ocr_V1_BatchStatus()
+        status.name = id.name
+        status.pending = UInt64(counts.pending - running)
+        status.running = UInt64(running)
+        status.done = UInt64(counts.done)
+        status.failed = UInt64(counts.failed)
+        status.cancelled = UInt64(counts.cancelled)
+        status.total = UInt64(counts.total)
+        return status
+    }
+
+    private func eta(pending: Int, rate: Double?, _ snapshot: CoordinatorSnapshot) -> Double? {
+        if pending == 0 { return 0 }
+        guard let rate, rate > 0, !snapshot.isPaused else { return nil }
+        return Double(pending) / rate
+    }
+
+    func requireThisNode(_ wanted: String) throws {
+        let id = facts.id.description
+        guard wanted == facts.name || (!wanted.isEmpty && id.hasPrefix(wanted.lowercased())) else {
+            throw AdminError.notFound("there is no node \(wanted)", hint: "this cluster has one node: \(facts.name)")
+        }
+    }
+
+    package func wait(
+        request: Ocr_V1_WaitRequest, response: GRPCCore.RPCWriter<Ocr_V1_WaitProgress>,
+        context: GRPCCore.ServerContext
+    ) async throws {
+        let name = request.hasBatch ? request.batch : nil
+        var last: Ocr_V1_WaitProgress?
+        while true {
+            let wanted = Set(try await batches(named: name).map(\.id))
+            let reader = reader
+            let totals = try await reads.run { try reader.totals() }
+            let snapshot = loop.snapshot
+            var counts = OutcomeCounts()
+            for (batch, batchCounts) in totals.batches where wanted.contains(batch.id) { counts += batchCounts }
+            let running = min(
+                snapshot?.running.filter { wanted.contains($0.key) }.values.reduce(0, +) ?? 0, counts.pending)
+            var progress = Ocr_V1_WaitProgress()
+            progress.pending = UInt64(counts.pending - running)
+            progress.running = UInt64(running)
+            progress.done = UInt64(counts.done)
+            progress.failed = UInt64(counts.failed)
+            progress.cancelled = UInt64(counts.cancelled)
+            progress.outbox = UInt64(totals.outbox)
+            progress.finished = counts.pending == 0 && totals.outbox == 0
+            progress.paused = snapshot?.isPaused ?? false
+            if let rate = loop.jobsPerSecond {
+                progress.jobsPerSecond = rate
+                if rate > 0, !progress.paused { progress.etaSeconds = Double(counts.pending) / rate }
+            }
+            if progress.finished || progress != last {
+                try await response.write(progress)
+                last = progress
+            }
+            if progress.finished { return }
+            try await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
+    package func batches(
+        request: Ocr_V1_BatchesRequest, context: GRPCCore.ServerContext
+    ) async throws -> Ocr_V1_BatchesResponse {
+        let reader = reader
+        let totals = try await reads.run { try reader.totals() }
+        let snapshot = loop.snapshot
+        var response = Ocr_V1_BatchesResponse()
+        for (batch, counts) in totals.batches where !batch.isRemoved {
+            var detail = Ocr_V1_BatchDetail()
+            detail.counts = batchStatus(batch.id, counts, snapshot)
+            detail.language = batch.language
+            detail.pageSegmentationMode = UInt32(batch.profile.pageSegmentationMode)
+            if let dpi = batch.profile.dpi { detail.dpi = UInt32(dpi) }
+            detail.outputs = batch.profile.outputs.map(\.rawValue)
+            detail.createdSeconds = batch.createdSeconds
+            response.batches.append(detail)
+        }
+        return response
+    }
+}

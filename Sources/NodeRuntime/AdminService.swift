@@ -1,0 +1,98 @@
+// The admin interface of a node: gRPC over the Unix socket in its data directory (CLI.md, Protos/admin.proto).
+//
+// Reads come from the ledger's reader, on a thread of their own; changes go through the step loop and are answered after
+// their commit.
+
+package import ClusterModel
+package import Coordination
+package import GRPCCore
+package import Ledger
+package import Wire
+
+/// Serves the commands of this machine.
+package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
+    let facts: NodeFacts
+    let loop: StepLoop
+    let reader: LedgerReader
+    let search: SearchIndex
+    let reads: BlockingQueue
+    let searches: BlockingQueue
+    let languages: any LanguageCatalogue
+    let slotReports: @Sendable () -> [SlotReport]
+    let stopControl: StopControl
+
+    package init(
+        facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
+        languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
+        stopControl: StopControl
+    ) {
+        self.facts = facts
+        self.loop = loop
+        self.reader = reader
+        self.search = search
+        self.languages = languages
+        self.slotReports = slotReports
+        self.stopControl = stopControl
+        reads = BlockingQueue("ledger-reads")
+        searches = BlockingQueue("ledger-search")
+    }
+
+    package func ping(
+        request: Ocr_V1_PingRequest, context: GRPCCore.ServerContext
+    ) async throws -> Ocr_V1_PingResponse {
+        var response = Ocr_V1_PingResponse()
+        response.nodeID = facts.id.description
+        response.nodeName = facts.name
+        response.version = NodeFacts.version
+        response.pid = UInt32(bitPattern: facts.processID)
+        return response
+    }
+
+    // MARK: Shared by the calls
+
+    /// The newest batch of a name that is not removed.
+    func batch(named name: String) async throws -> Batch {
+        let reader = reader
+        let batches = try await reads.run { try reader.batches() }
+        let live = batches.filter { $0.id.name == name && !$0.isRemoved }
+        guard let found = live.max(by: { $0.id.generation < $1.id.generation }) else {
+            throw AdminError.notFound("there is no batch \(name)", hint: "see `node batches`")
+        }
+        return found
+    }
+
+    /// The batches that a request means: the named one, or all that are not removed.
+    func batches(named name: String?) async throws -> [Batch] {
+        if let name { return [try await batch(named: name)] }
+        let reader = reader
+        return try await reads.run { try reader.batches() }.filter { !$0.isRemoved }
+    }
+
+    /// The keys that jobs and sources of a request mean, and those that were not found.
+    func keys(
+        jobs: [String], sources: [SourceReference], batch name: String?
+    ) async throws -> (keys: [JobKey], notFound: [String]) {
+        var keys: [JobKey] = []
+        var notFound: [String] = []
+        let batches = try await batches(named: name).map(\.id)
+        let reader = reader
+        let candidates: [(String, [JobKey])] =
+            jobs.map { ($0, Bits128(hex: $0).map { [JobKey($0)] } ?? []) }
+            + sources.map { source in
+                (source.text, batches.map { JobKeys.key(batch: $0, source: source, pages: .all) })
+            }
+        for (text, possible) in candidates {
+            let found = try await reads.run { try possible.filter { try reader.record($0) != nil } }
+            if found.isEmpty { notFound.append(text) } else { keys += found }
+        }
+        return (keys, notFound)
+    }
+
+    func reply(_ make: @Sendable (RequestID) -> CoordinatorInput) async throws -> CoordinatorReply {
+        do {
+            return try await loop.ask(make)
+        } catch let error as LedgerError {
+            throw AdminError(code: "ledger", message: error.message, hint: error.hint, exitCode: 1)
+        }
+    }
+}

@@ -1,0 +1,220 @@
+// The thread that runs the coordination core: a batch of inputs, one transaction, then the effects (DESIGN §1, rule 2).
+//
+// Invariants:
+// - The ledger and the core are touched by this thread alone.
+// - No effect is carried out before the transaction that it came from is committed.
+// - After an error of the ledger nothing more is carried out: the loop ends and `onFailure` is called once.
+
+package import ClusterModel
+package import Coordination
+import Foundation
+import Synchronization
+
+/// Runs a `Coordinator` over a ledger on its own thread.
+package final class StepLoop: Sendable {
+    /// What the loop needs on its thread; made there, because a ledger belongs to one thread.
+    package struct Parts {
+        package let ledger: any Ledger
+        package let coordinator: Coordinator
+        /// Ends the use of the ledger; called last, on the loop's thread.
+        package let close: () throws(LedgerError) -> Void
+
+        package init(
+            ledger: any Ledger, coordinator: Coordinator, close: @escaping () throws(LedgerError) -> Void
+        ) {
+            self.ledger = ledger
+            self.coordinator = coordinator
+            self.close = close
+        }
+    }
+
+    private struct Shared {
+        var snapshot: CoordinatorSnapshot?
+        var rate = RateMeter()
+        var replies: [RequestID: CheckedContinuation<CoordinatorReply, any Error>] = [:]
+        var nextRequest: UInt64 = 1
+        var failure: LedgerError?
+        var finished = false
+        var finishWaiters: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let inbox = Inbox()
+    private let shared = Mutex(Shared())
+    private let onEvent: @Sendable (CoordinatorEvent) -> Void
+    private let onFailure: @Sendable (LedgerError) -> Void
+    private let epoch = ContinuousClock.now
+
+    /// - Parameters:
+    ///   - onEvent: called on the loop's thread after the commit of the step that made the event.
+    ///   - onFailure: called once when the ledger failed; nothing that was not committed has been told to anybody.
+    package init(
+        onEvent: @escaping @Sendable (CoordinatorEvent) -> Void,
+        onFailure: @escaping @Sendable (LedgerError) -> Void
+    ) {
+        self.onEvent = onEvent
+        self.onFailure = onFailure
+    }
+
+    /// Starts the thread; returns when the ledger is open and the first step is committed.
+    package func start(
+        executor: any JobExecutor, open: @escaping @Sendable () throws(LedgerError) -> Parts
+    ) async throws(LedgerError) {
+        let outcome: Result<Void, LedgerError> = await withCheckedContinuation { continuation in
+            let thread = Thread { [self] in
+                do throws(LedgerError) {
+                    let parts = try open()
+                    var coordinator = parts.coordinator
+                    try parts.ledger.begin()
+                    try coordinator.restore(from: parts.ledger)
+                    try parts.ledger.commit()
+                    shared.withLock { $0.snapshot = coordinator.snapshot }
+                    continuation.resume(returning: .success(()))
+                    run(&coordinator, parts, executor)
+                } catch {
+                    continuation.resume(returning: .failure(error))
+                }
+            }
+            thread.name = "ledger"
+            thread.stackSize = 4 << 20
+            thread.start()
+        }
+        try outcome.get()
+    }
+
+    /// Puts an input in without waiting. Ignored after the loop has ended.
+    package func post(_ input: CoordinatorInput) { inbox.put(input) }
+
+    /// Puts a request in and waits for its reply, which comes after the commit.
+    package func ask(_ make: @Sendable (RequestID) -> CoordinatorInput) async throws -> CoordinatorReply {
+        let request = shared.withLock { shared in
+            defer { shared.nextRequest += 1 }
+            return RequestID(shared.nextRequest)
+        }
+        return try await withCheckedThrowingContinuation { continuation in
+            let failure: LedgerError? = shared.withLock { shared in
+                if shared.finished { return shared.failure ?? LedgerError(.other, "the node is stopping") }
+                shared.replies[request] = continuation
+                return nil
+            }
+            if let failure {
+                continuation.resume(throwing: failure)
+            } else {
+                inbox.put(make(request))
+            }
+        }
+    }
+
+    /// The core at the end of its latest step.
+    package var snapshot: CoordinatorSnapshot? { shared.withLock { $0.snapshot } }
+
+    /// Jobs that ended per second, over the last minute or since the start; nil before anything ended.
+    package var jobsPerSecond: Double? { shared.withLock { $0.rate.perSecond(at: now) } }
+
+    /// Takes no more inputs, finishes those it has, closes the ledger and ends the thread.
+    package func stop() async {
+        inbox.close()
+        await withCheckedContinuation { continuation in
+            let isFinished = shared.withLock { shared in
+                if !shared.finished { shared.finishWaiters.append(continuation) }
+                return shared.finished
+            }
+            if isFinished { continuation.resume() }
+        }
+    }
+
+    private var now: Instant {
+        Instant(nanoseconds: (ContinuousClock.now - epoch).nanoseconds + 1)
+    }
+
+    private func run(_ coordinator: inout Coordinator, _ parts: Parts, _ executor: any JobExecutor) {
+        do throws(LedgerError) {
+            // The first step has no inputs: it starts what an earlier process left pending.
+            try step([], &coordinator, parts.ledger, executor)
+            while true {
+                let wait = coordinator.nextDeadline.map { max(0, ($0 - now).inSeconds) }
+                let deadline = wait.map { Date(timeIntervalSinceNow: $0) }
+                guard let inputs = inbox.take(limit: Limits.stepInputCount, until: deadline) else { break }
+                try step(inputs, &coordinator, parts.ledger, executor)
+            }
+            try parts.close()
+            finish(with: nil)
+        } catch {
+            parts.ledger.rollback()
+            inbox.close()
+            finish(with: error)
+            onFailure(error)
+        }
+    }
+
+    private func step(
+        _ inputs: [CoordinatorInput], _ coordinator: inout Coordinator, _ ledger: any Ledger,
+        _ executor: any JobExecutor
+    ) throws(LedgerError) {
+        var effects: [CoordinatorEffect] = []
+        let now = now
+        try ledger.begin()
+        for input in inputs { try coordinator.handle(input, at: now, ledger: ledger, into: &effects) }
+        try coordinator.finishStep(at: now, ledger: ledger, into: &effects)
+        try ledger.commit()
+        let snapshot = coordinator.snapshot
+        shared.withLock { shared in
+            shared.snapshot = snapshot
+            shared.rate.note(snapshot.counters.done + snapshot.counters.failed, at: now)
+        }
+        for effect in effects { release(effect, executor) }
+    }
+
+    private func release(_ effect: CoordinatorEffect, _ executor: any JobExecutor) {
+        switch effect {
+        case .run(let slot, let assignment): executor.assign(assignment, to: slot)
+        case .recall(let slot): executor.recall(from: slot)
+        case .reply(let request, let reply):
+            shared.withLock { $0.replies.removeValue(forKey: request) }?.resume(returning: reply)
+        case .event(let event): onEvent(event)
+        case .replicate(let peer, _):
+            // A cluster of one has no peer; the transport between nodes takes these.
+            inbox.put(.replicationFailed(peer))
+        case .acknowledge: break
+        }
+    }
+
+    private func finish(with failure: LedgerError?) {
+        let (replies, waiters) = shared.withLock { shared in
+            shared.finished = true
+            shared.failure = failure
+            defer {
+                shared.replies = [:]
+                shared.finishWaiters = []
+            }
+            return (Array(shared.replies.values), shared.finishWaiters)
+        }
+        for reply in replies {
+            reply.resume(throwing: failure ?? LedgerError(.other, "the node is stopping"))
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+}
+
+/// Counts of the last minute, one sample a second at most.
+struct RateMeter: Sendable {
+    private var samples: [(instant: Instant, total: Int)] = []
+    private static let span = Duration.seconds(60)
+    private static let resolution = Duration.seconds(1)
+
+    mutating func note(_ total: Int, at now: Instant) {
+        if samples.isEmpty {
+            samples.append((now, total))
+        } else if samples.count == 1 || now - samples[samples.count - 2].instant >= Self.resolution {
+            samples.append((now, total))
+        } else {
+            samples[samples.count - 1] = (now, total)
+        }
+        while samples.count > 2, now - samples[1].instant > Self.span { samples.removeFirst() }
+    }
+
+    func perSecond(at now: Instant) -> Double? {
+        guard let first = samples.first, let last = samples.last, last.total > first.total else { return nil }
+        let seconds = (now - first.instant).inSeconds
+        return seconds > 0 ? Double(last.total - first.total) / seconds : nil
+    }
+}
