@@ -40,6 +40,23 @@ int worker_spawn(const char *path, char *const arguments[], char *const environm
     return result;
 }
 
+int worker_spawn_detached(const char *path, char *const arguments[], char *const environment[], int log_descriptor,
+                          pid_t *process) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+    int result = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (result == 0) result = posix_spawn_file_actions_adddup2(&actions, log_descriptor, 1);
+    if (result == 0) result = posix_spawn_file_actions_adddup2(&actions, log_descriptor, 2);
+    if (result == 0) result = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+    if (result == 0) result = posix_spawn(process, path, &actions, &attributes, arguments, environment);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return result;
+}
+
 int worker_socket_pair(int descriptors[2]) {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, descriptors) != 0) return errno;
     // dup2 onto the same number would keep close-on-exec: keep clear of the worker's number.

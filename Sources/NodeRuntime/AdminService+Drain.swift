@@ -1,10 +1,10 @@
 // `node drain` on a cluster of one: there is nobody to hand over to, and it says so (DESIGN §7).
 
-import ClusterModel
-import Coordination
+internal import ClusterModel
+internal import Coordination
 import Foundation
 package import GRPCCore
-import Ledger
+internal import Ledger
 package import Wire
 
 extension AdminService {
@@ -70,13 +70,13 @@ extension AdminService {
         let reader = reader
         let totals = try await reads.run { try reader.totals() }
         var counts = OutcomeCounts()
-        for (batch, batchCounts) in totals.batches where !batch.isRemoved { counts += batchCounts }
+        for entry in totals.batches where !entry.batch.isRemoved { counts += entry.counts }
         var progress = Ocr_V1_DrainProgress()
         progress.phase = "finishing"
         progress.running = UInt64(loop.snapshot?.runningCount ?? 0)
         progress.jobsLeft = UInt64(counts.pending)
         progress.resultsLeft = UInt64(counts.done + counts.failed + counts.cancelled)
-        progress.outboxLeft = UInt64(totals.outbox)
+        progress.outboxLeft = UInt64(totals.batches.reduce(0) { $0 + $1.owed })
         if let remaining = stopControl.remainingSeconds { progress.remainingSeconds = remaining }
         return progress
     }

@@ -1,10 +1,10 @@
 // Listing and changing jobs: `node jobs`, `show`, `retry`, `cancel`, `pause`, `resume`, `batch rm`.
 
-import ClusterModel
-import Coordination
+internal import ClusterModel
+internal import Coordination
 import Foundation
 package import GRPCCore
-import Ledger
+internal import Ledger
 package import Wire
 
 extension AdminService {
@@ -36,7 +36,7 @@ extension AdminService {
                 }
                 guard let last = page.last else { break }
                 after = last.sequence
-                for (_, record) in page where !wantsRunning || runningKeys.contains(record.key) {
+                for record in page.map(\.record) where !wantsRunning || runningKeys.contains(record.key) {
                     if request.limit > 0, sent >= request.limit { return }
                     try await response.write(Self.line(record, isRunning: runningKeys.contains(record.key)))
                     sent += 1
@@ -92,13 +92,11 @@ extension AdminService {
         let reader = reader
         let wanted = found
         let entries = try await reads.run {
-            try wanted.compactMap { key -> (Record, StoredResult?)? in
-                guard let record = try reader.record(key) else { return nil }
-                return (record, record.outcome == .done ? try reader.result(key) : nil)
-            }
+            try wanted.compactMap { try reader.record($0) }
         }
         var response = Ocr_V1_ShowResponse()
-        response.jobs = entries.map { record, result in
+        response.jobs = entries.map { entry in
+            let record = entry.record
             var detail = Ocr_V1_JobDetail()
             detail.line = Self.line(record, isRunning: running.contains(record.key))
             detail.shard = UInt64(facts.layout.shard(of: record.key).rawValue)
@@ -113,7 +111,7 @@ extension AdminService {
                 detail.failedAttempt = last.attempt
                 detail.lastFailure = Self.message(last.failure)
             }
-            if let result, request.withResult { detail.result = Data(result.body) }
+            if let result = entry.result, request.withResult { detail.result = Data(result.body) }
             return detail
         }
         return response
@@ -135,10 +133,10 @@ extension AdminService {
     }
 
     private func operate(
-        _ kind: Operation.Kind, batch name: String?, jobs: [String], sources: [Data]
+        _ kind: Coordination.Operation.Kind, batch name: String?, jobs: [String], sources: [Data]
     ) async throws -> Ocr_V1_CountResponse {
         var response = Ocr_V1_CountResponse()
-        let selection: Operation.Selection
+        let selection: Coordination.Operation.Selection
         if jobs.isEmpty, sources.isEmpty {
             if let name { selection = .batch(try await batch(named: name).id) } else { selection = .allBatches }
         } else {
@@ -147,7 +145,7 @@ extension AdminService {
             response.notFound = notFound
             selection = .jobs(keys)
         }
-        let operation = Operation(kind: kind, selection: selection)
+        let operation = Coordination.Operation(kind: kind, selection: selection)
         guard case .changed(let count) = try await reply({ .operate($0, operation) }) else {
             throw AdminError(code: "internal", message: "the node gave no answer to the operation")
         }
@@ -186,7 +184,7 @@ extension AdminService {
         let reader = reader
         let totals = try await reads.run { try reader.totals() }
         var response = Ocr_V1_CountResponse()
-        response.count = UInt64(totals.batches.first { $0.0.id == batch.id }?.1.total ?? 0)
+        response.count = UInt64(totals.batches.first { $0.batch.id == batch.id }?.counts.total ?? 0)
         if case .refused(let reason) = try await reply({ .removeBatch($0, batch.id.name) }) {
             throw AdminError.notFound(reason)
         }

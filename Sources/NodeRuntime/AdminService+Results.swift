@@ -1,9 +1,9 @@
 // What comes out: `node export` and `node search`, streamed with flat memory.
 
-import ClusterModel
+internal import ClusterModel
 import Foundation
 package import GRPCCore
-import Ledger
+internal import Ledger
 package import Wire
 
 extension AdminService {
@@ -21,19 +21,19 @@ extension AdminService {
         let totals = try await reads.run { try reader.totals() }
         var header = Ocr_V1_ExportMessage()
         header.header.counts = batchStatus(
-            batch.id, totals.batches.first { $0.0.id == batch.id }?.1 ?? OutcomeCounts(), nil)
+            batch.id, totals.batches.first { $0.batch.id == batch.id }?.counts ?? OutcomeCounts(), nil)
         try await response.write(header)
 
         // Sorting a large batch takes a while: on a queue of its own, so that `status` does not wait for it.
         let queue = BlockingQueue("ledger-export")
-        let order = try await queue.run { try reader.makeExportOrder(batch: batch.id) }
+        let order = try await queue.run { try ExportCursor(reader.makeExportOrder(batch.id)) }
         var rows: UInt64 = 0
         while true {
             let page = try await queue.run { try order.next(limit: Self.exportPageCount) }
             if page.isEmpty { break }
-            for (record, result) in page where wanted.isEmpty || wanted.contains(record.outcome) {
+            for entry in page where wanted.isEmpty || wanted.contains(entry.record.outcome) {
                 var message = Ocr_V1_ExportMessage()
-                message.row = Self.row(record, result, nodeName: facts.name)
+                message.row = Self.row(entry.record, entry.result, nodeName: facts.name)
                 try await response.write(message)
                 rows += 1
             }
@@ -87,4 +87,15 @@ extension AdminService {
 
     private static let searchHitCount = 50
     private static let searchHitCeiling = 10_000
+}
+
+/// An export's place in its batch.
+///
+/// `@unchecked Sendable`: used only by the blocks of one serial `BlockingQueue`, one after the other.
+private final class ExportCursor: @unchecked Sendable {
+    private let order: ExportOrder
+
+    init(_ order: ExportOrder) { self.order = order }
+
+    func next(limit: Int) throws -> [ReadRecord] { try order.next(limit: limit) }
 }

@@ -1,10 +1,10 @@
 // What `node status`, `node wait` and `node batches` show.
 
-import ClusterModel
-import Coordination
+internal import ClusterModel
+internal import Coordination
 import Foundation
 package import GRPCCore
-import Ledger
+internal import Ledger
 package import Wire
 
 extension AdminService {
@@ -29,9 +29,9 @@ extension AdminService {
         response.cluster.protocolVersion = UInt64(NodeFacts.protocolVersion)
 
         var all = OutcomeCounts()
-        for (batch, counts) in totals.batches where !batch.isRemoved {
-            all += counts
-            response.batches.append(batchStatus(batch.id, counts, snapshot))
+        for entry in totals.batches where !entry.batch.isRemoved {
+            all += entry.counts
+            response.batches.append(batchStatus(entry.batch.id, entry.counts, snapshot))
         }
         let running = min(snapshot.runningCount, all.pending)
         response.work.pending = UInt64(all.pending - running)
@@ -43,11 +43,11 @@ extension AdminService {
         if let rate { response.work.jobsPerSecond = rate }
         if let eta = eta(pending: all.pending, rate: rate, snapshot) { response.work.etaSeconds = eta }
         response.work.duplicates = UInt64(snapshot.counters.duplicates)
-        response.work.divergent = UInt64(totals.divergent)
+        response.work.divergent = UInt64(totals.divergentCount)
         response.work.complete = true
         response.work.deferred = UInt64(snapshot.deferred)
         response.nodes = [
-            nodeStatus(all, running: running, outbox: totals.outbox, rate: rate, snapshot)
+            nodeStatus(all, running: running, outbox: totals.batches.reduce(0) { $0 + $1.owed }, rate: rate, snapshot)
         ]
         return response
     }
@@ -141,7 +141,11 @@ extension AdminService {
             let totals = try await reads.run { try reader.totals() }
             let snapshot = loop.snapshot
             var counts = OutcomeCounts()
-            for (batch, batchCounts) in totals.batches where wanted.contains(batch.id) { counts += batchCounts }
+            var owed = 0
+            for entry in totals.batches where wanted.contains(entry.batch.id) {
+                counts += entry.counts
+                owed += entry.owed
+            }
             let running = min(
                 snapshot?.running.filter { wanted.contains($0.key) }.values.reduce(0, +) ?? 0, counts.pending)
             var progress = Ocr_V1_WaitProgress()
@@ -150,8 +154,8 @@ extension AdminService {
             progress.done = UInt64(counts.done)
             progress.failed = UInt64(counts.failed)
             progress.cancelled = UInt64(counts.cancelled)
-            progress.outbox = UInt64(totals.outbox)
-            progress.finished = counts.pending == 0 && totals.outbox == 0
+            progress.outbox = UInt64(owed)
+            progress.finished = counts.pending == 0 && owed == 0
             progress.paused = snapshot?.isPaused ?? false
             if let rate = loop.jobsPerSecond {
                 progress.jobsPerSecond = rate
@@ -173,9 +177,10 @@ extension AdminService {
         let totals = try await reads.run { try reader.totals() }
         let snapshot = loop.snapshot
         var response = Ocr_V1_BatchesResponse()
-        for (batch, counts) in totals.batches where !batch.isRemoved {
+        for entry in totals.batches where !entry.batch.isRemoved {
+            let batch = entry.batch
             var detail = Ocr_V1_BatchDetail()
-            detail.counts = batchStatus(batch.id, counts, snapshot)
+            detail.counts = batchStatus(batch.id, entry.counts, snapshot)
             detail.language = batch.language
             detail.pageSegmentationMode = UInt32(batch.profile.pageSegmentationMode)
             if let dpi = batch.profile.dpi { detail.dpi = UInt32(dpi) }

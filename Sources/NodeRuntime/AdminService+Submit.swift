@@ -1,8 +1,8 @@
 // Admission: a header, then chunks, each answered after its commit.
 
-import ClusterModel
-import Coordination
-import Crypto
+internal import ClusterModel
+internal import Coordination
+internal import Ledger
 import Foundation
 package import GRPCCore
 package import Wire
@@ -169,7 +169,7 @@ extension AdminService {
         return try await reads.run {
             var admission = Admission()
             for submission in submissions {
-                guard let record = try reader.record(submission.key) else {
+                guard let record = try reader.record(submission.key)?.record else {
                     admission.new += 1
                     continue
                 }

@@ -3,8 +3,8 @@
 // Reads come from the ledger's reader, on a thread of their own; changes go through the step loop and are answered after
 // their commit.
 
-package import ClusterModel
-package import Coordination
+internal import ClusterModel
+internal import Coordination
 package import GRPCCore
 package import Ledger
 package import Wire

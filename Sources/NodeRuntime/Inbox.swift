@@ -1,6 +1,6 @@
 // The bounded queue in front of a core: many threads put inputs in, the step loop takes them out in batches.
 
-import Coordination
+internal import Coordination
 import Foundation
 
 /// Inputs in order of arrival.

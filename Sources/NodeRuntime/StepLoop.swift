@@ -16,14 +16,17 @@ package final class StepLoop: Sendable {
     package struct Parts {
         package let ledger: any Ledger
         package let coordinator: Coordinator
+        package let executor: any JobExecutor
         /// Ends the use of the ledger; called last, on the loop's thread.
         package let close: () throws(LedgerError) -> Void
 
         package init(
-            ledger: any Ledger, coordinator: Coordinator, close: @escaping () throws(LedgerError) -> Void
+            ledger: any Ledger, coordinator: Coordinator, executor: any JobExecutor,
+            close: @escaping () throws(LedgerError) -> Void
         ) {
             self.ledger = ledger
             self.coordinator = coordinator
+            self.executor = executor
             self.close = close
         }
     }
@@ -57,7 +60,7 @@ package final class StepLoop: Sendable {
 
     /// Starts the thread; returns when the ledger is open and the first step is committed.
     package func start(
-        executor: any JobExecutor, open: @escaping @Sendable () throws(LedgerError) -> Parts
+        _ open: @escaping @Sendable () throws(LedgerError) -> Parts
     ) async throws(LedgerError) {
         let outcome: Result<Void, LedgerError> = await withCheckedContinuation { continuation in
             let thread = Thread { [self] in
@@ -69,7 +72,7 @@ package final class StepLoop: Sendable {
                     try parts.ledger.commit()
                     shared.withLock { $0.snapshot = coordinator.snapshot }
                     continuation.resume(returning: .success(()))
-                    run(&coordinator, parts, executor)
+                    run(&coordinator, parts)
                 } catch {
                     continuation.resume(returning: .failure(error))
                 }
@@ -126,15 +129,15 @@ package final class StepLoop: Sendable {
         Instant(nanoseconds: (ContinuousClock.now - epoch).nanoseconds + 1)
     }
 
-    private func run(_ coordinator: inout Coordinator, _ parts: Parts, _ executor: any JobExecutor) {
+    private func run(_ coordinator: inout Coordinator, _ parts: Parts) {
         do throws(LedgerError) {
             // The first step has no inputs: it starts what an earlier process left pending.
-            try step([], &coordinator, parts.ledger, executor)
+            try step([], &coordinator, parts.ledger, parts.executor)
             while true {
                 let wait = coordinator.nextDeadline.map { max(0, ($0 - now).inSeconds) }
                 let deadline = wait.map { Date(timeIntervalSinceNow: $0) }
                 guard let inputs = inbox.take(limit: Limits.stepInputCount, until: deadline) else { break }
-                try step(inputs, &coordinator, parts.ledger, executor)
+                try step(inputs, &coordinator, parts.ledger, parts.executor)
             }
             try parts.close()
             finish(with: nil)

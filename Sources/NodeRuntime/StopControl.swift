@@ -1,6 +1,6 @@
 // How a node is asked to stop, by a signal or by `node drain`, and how those who asked see it through.
 
-package import ClusterModel
+internal import ClusterModel
 import Synchronization
 
 /// One stop of one node: the first request decides the deadline; everybody can follow it.

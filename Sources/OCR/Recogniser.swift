@@ -46,6 +46,16 @@ package final class Recogniser {
         ocr_silence_libraries()
     }
 
+    /// Lets Tesseract open its debug output now. Call it before a sandbox forbids to open files for writing: Tesseract
+    /// opens the file at the first message, even `/dev/null`, and keeps it.
+    package static func openDebugOutput() {
+        guard let api = TessBaseAPICreate() else { return }
+        defer { TessBaseAPIDelete(api) }
+        TessBaseAPISetVariable(api, "debug_file", "/dev/null")
+        // There is no such directory: the complaint about it is the first message.
+        TessBaseAPIInit3(api, "/nonexistent", "none")
+    }
+
     package var loadedLanguages: [String] { handles.map(\.language) }
 
     /// "tesseract 5.3.0 leptonica-1.82.0".

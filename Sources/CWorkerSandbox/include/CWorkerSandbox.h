@@ -16,6 +16,10 @@
 int worker_spawn(const char *path, char *const arguments[], char *const environment[], int socket_descriptor,
                  int error_descriptor, pid_t *process);
 
+/// Starts `path` in a session of its own, with `log_descriptor` as standard output and error. Returns 0 or an errno.
+int worker_spawn_detached(const char *path, char *const arguments[], char *const environment[], int log_descriptor,
+                          pid_t *process);
+
 /// A pair of connected stream sockets, close-on-exec. Returns 0 or an errno.
 int worker_socket_pair(int descriptors[2]);
 

@@ -1,0 +1,78 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target: Swift 6 language mode comes with the tools version.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "ocr-cluster",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
+        .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-2.git", exact: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", exact: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf.git", exact: "2.4.1"),
+        .package(url: "https://github.com/LebJe/TOMLKit.git", exact: "0.6.0"),
+    ],
+    targets: [
+        // Cores and the model: standard library only.
+        .target(name: "ClusterModel", swiftSettings: strict),
+
+        .target(name: "Coordination", dependencies: ["ClusterModel"], swiftSettings: strict),
+
+        .target(
+            name: "CTesseract",
+            linkerSettings: [.linkedLibrary("tesseract"), .linkedLibrary("lept"), .linkedLibrary("tiff")]),
+        .target(
+            name: "OCR",
+            dependencies: ["ClusterModel", "CTesseract", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
+
+        .target(name: "CWorkerSandbox"),
+        .target(name: "WorkerPool", dependencies: ["ClusterModel", "CWorkerSandbox"], swiftSettings: strict),
+
+        .target(
+            name: "Ledger",
+            dependencies: [
+                "ClusterModel",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Wire",
+            dependencies: [
+                "ClusterModel",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            swiftSettings: strict),
+        .target(name: "ImageSources", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .target(
+            name: "NodeRuntime",
+            dependencies: [
+                "CTesseract", "ClusterModel", "Coordination", "ImageSources", "Ledger", "OCR", "Wire", "WorkerPool",
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "node",
+            dependencies: [
+                "CWorkerSandbox", "ClusterModel", "NodeRuntime", "OCR", "WorkerPool",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+    ]
+)

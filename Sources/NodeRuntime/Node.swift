@@ -1,0 +1,253 @@
+// A node: puts the parts together, runs until it is asked to stop, takes them apart in the right order.
+//
+// Order of the end: no more claims; slots finish or give back; the ledger takes their results and closes; the admin
+// socket closes last, so that `node drain` hears how it ended.
+
+internal import ClusterModel
+internal import Coordination
+import Dispatch
+import Foundation
+internal import GRPCCore
+internal import GRPCNIOTransportHTTP2
+import ImageSources
+internal import Ledger
+package import Logging
+import OCR
+import Synchronization
+internal import Wire
+internal import WorkerPool
+
+/// Why a node could not run.
+package struct NodeFailure: Error, Sendable, CustomStringConvertible {
+    package let message: String
+    package let hint: String
+    package let exitCode: Int32
+
+    package init(_ message: String, hint: String = "", exitCode: Int32 = 1) {
+        self.message = message
+        self.hint = hint
+        self.exitCode = exitCode
+    }
+
+    package var description: String { message }
+}
+
+package struct Node: Sendable {
+    private let options: NodeOptions
+    private let logger: Logger
+
+    /// Longest path of a Unix socket (sun_path, with its final zero).
+    private static let socketPathByteCount = 108
+
+    package init(_ options: NodeOptions, logger: Logger) {
+        self.options = options
+        self.logger = logger
+    }
+
+    /// Runs the node. Returns after an orderly stop; throws `NodeFailure` when it could not start or had to end.
+    package func run() async throws {
+        let socketPath = options.dataDirectory + "/node.sock"
+        guard socketPath.utf8.count < Self.socketPathByteCount else {
+            throw NodeFailure(
+                "the path of the data directory is too long for a Unix socket: \(options.dataDirectory)",
+                hint: "use a path of at most \(Self.socketPathByteCount - 11) bytes", exitCode: 78)
+        }
+        let stopControl = StopControl()
+        let ledgerFailure = Mutex<LedgerError?>(nil)
+        let logger = logger
+        let loop = StepLoop(
+            onEvent: { Self.log($0, to: logger) },
+            onFailure: { error in
+                ledgerFailure.withLock { $0 = error }
+                logger.critical("the ledger failed, the node stops: \(error)")
+                stopControl.request(within: .zero, reason: "ledger failure")
+            })
+        let (facts, pool) = try await open(loop)
+        let languages = InstalledLanguages(directory: options.workers.tessdata)
+        let reader: LedgerReader
+        let search: SearchIndex
+        do throws(LedgerError) {
+            reader = try LedgerReader(directory: options.dataDirectory)
+            search = try SearchIndex(reader: reader, node: facts.id) { body in
+                (try? ResultCodec.decode(body))?.text
+            }
+        } catch {
+            throw Self.failure(error)
+        }
+        let service = AdminService(
+            facts: facts, loop: loop, reader: reader, search: search, languages: languages,
+            slotReports: { pool.statistics().map(SlotReport.init) }, stopControl: stopControl)
+        let server = try Self.server(at: socketPath, service)
+        let signals = SignalWatch { name in
+            let isFirst = stopControl.request(within: options.stopDeadline, reason: name)
+            if isFirst { logger.info("\(name): finishing running jobs within \(options.stopDeadline)") }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.serve() }
+            guard try await server.listeningAddress != nil else { throw NodeFailure("the admin socket is not there") }
+            chmod(socketPath, 0o600)
+            logger.info(
+                "node \(facts.name) (\(facts.id)) is ready: \(facts.slotCount) workers, sandbox \(facts.sandbox), \(options.dataDirectory)"
+            )
+            await stopControl.requested()
+            await stop(loop, pool, stopControl)
+            server.beginGracefulShutdown()
+            // Streams that follow something (wait, status) do not end by themselves.
+            group.addTask { try await Task.sleep(for: Self.streamPatience) }
+            try await group.next()
+            group.cancelAll()
+        }
+        signals.cancel()
+        unlink(socketPath)
+        stopControl.advance(to: .done)
+        if let error = ledgerFailure.withLock({ $0 }) { throw Self.failure(error) }
+        logger.info("node \(facts.name) has stopped")
+    }
+
+    private static let streamPatience = Duration.seconds(3)
+
+    private func stop(_ loop: StepLoop, _ pool: WorkerPool, _ control: StopControl) async {
+        loop.post(.stop)
+        let deadline = Duration.seconds(control.remainingSeconds ?? 0)
+        let blocking = BlockingQueue("stop")
+        do {
+            try await blocking.run { pool.stop(within: deadline) }
+        } catch {
+            logger.error("stopping the workers: \(error)")
+        }
+        await loop.stop()
+        control.advance(to: .leaving)
+    }
+
+    /// Opens the ledger on the loop's thread and starts the workers.
+    private func open(_ loop: StepLoop) async throws -> (NodeFacts, WorkerPool) {
+        let opened = Mutex<(NodeFacts, WorkerPool)?>(nil)
+        let options = options
+        let logger = logger
+        do {
+            try await loop.start { () throws(LedgerError) in
+                let ledger = try SQLiteLedger(directory: options.dataDirectory, layout: options.layout)
+                for event in ledger.opening.events { logger.warning("ledger: \(event)") }
+                let pool = Self.pool(options, node: ledger.nodeID, loop, logger)
+                pool.start()
+                let facts = NodeFacts(
+                    id: ledger.nodeID, boot: ledger.boot, name: options.name, clusterName: options.clusterName,
+                    dataDirectory: options.dataDirectory, layout: options.layout,
+                    slotCount: options.workers.slotCount, defaultLanguage: options.defaultLanguage,
+                    defaultProfile: options.defaultProfile, engine: Recogniser.engine,
+                    sandbox: options.workers.sandbox == .off ? "off" : "seccomp+landlock+no_new_privs",
+                    processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline)
+                opened.withLock { $0 = (facts, pool) }
+                let configuration = CoordinatorConfiguration(
+                    node: ledger.nodeID, slotCount: options.workers.slotCount, layout: options.layout,
+                    maximumFailures: options.maximumFailures, maximumInterruptions: options.maximumInterruptions,
+                    backoffBase: options.backoffBase, backoffCeiling: options.backoffCeiling,
+                    seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
+                return StepLoop.Parts(
+                    ledger: ledger,
+                    coordinator: Coordinator(
+                        configuration: configuration,
+                        placement: Placement(only: ledger.nodeID, layout: options.layout)),
+                    executor: pool, close: { () throws(LedgerError) in try ledger.close() })
+            }
+        } catch {
+            throw Self.failure(error)
+        }
+        guard let parts = opened.withLock({ $0 }) else { throw NodeFailure("the ledger was not opened") }
+        return parts
+    }
+
+    private static func pool(
+        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ logger: Logger
+    ) -> WorkerPool {
+        var configuration = options.workers
+        configuration.mode = ["worker", node.description]
+        let maximumBytes = configuration.maximumBytes
+        return WorkerPool(
+            configuration,
+            openSource: { FileSource.open($0.specification.source, maximumBytes: maximumBytes) },
+            validate: { stored in
+                guard let result = try? ResultCodec.decode(stored.body) else { return false }
+                return ResultCodec.digest(of: result) == stored.digest
+            },
+            onOutcome: { loop.post(.finished($0, $1, $2)) },
+            onEvent: { log($0, to: logger) })
+    }
+
+    private static func server(
+        at path: String, _ service: AdminService
+    ) throws -> GRPCServer<HTTP2ServerTransport.Posix> {
+        // The ledger's lock is held: a socket that is there belongs to a node that has died.
+        unlink(path)
+        let transport = HTTP2ServerTransport.Posix(
+            address: .unixDomainSocket(path: path), transportSecurity: .plaintext,
+            config: .defaults { $0.http2.targetWindowSize = 1 << 20 })
+        return GRPCServer(transport: transport, services: [service])
+    }
+
+    private static func failure(_ error: LedgerError) -> NodeFailure {
+        NodeFailure(error.message, hint: error.hint, exitCode: error.kind == .locked ? 3 : 1)
+    }
+
+    // MARK: Log lines
+
+    private static func log(_ event: CoordinatorEvent, to logger: Logger) {
+        switch event {
+        case .attemptFailed(let key, let source, let attempt, let failure, let wait):
+            let next = wait.map { ", again in \($0)" } ?? ""
+            logger.info("job \(key) attempt \(attempt) failed\(next): \(failure.text) [\(source.text)]")
+        case .jobFailed(let key, let source, let failure):
+            logger.warning("job \(key) failed: \(failure.text) [\(source.text)]")
+        case .diverged(let key, let source): logger.warning("job \(key) has two different results [\(source.text)]")
+        case .batchOpened(let batch): logger.info("batch \(batch) opened")
+        case .batchRemoved(let batch): logger.info("batch \(batch) removed")
+        case .rejectedCopy(let peer, let key, let why): logger.warning("a copy of \(key) from \(peer) is refused: \(why)")
+        }
+    }
+
+    private static func log(_ event: WorkerEvent, to logger: Logger) {
+        switch event {
+        case .started(let slot, let process, let confinement):
+            if confinement.description == "off" {
+                logger.warning("slot \(slot.rawValue): worker \(process) runs WITHOUT a sandbox")
+            } else {
+                logger.debug("slot \(slot.rawValue): worker \(process) is ready (\(confinement))")
+            }
+        case .died(let slot, let process, let why): logger.warning("slot \(slot.rawValue): worker \(process): \(why)")
+        case .recycled(let slot, let process, let jobs):
+            logger.debug("slot \(slot.rawValue): worker \(process) recycled after \(jobs) jobs")
+        case .cannotStart(let slot, let why): logger.error("slot \(slot.rawValue): no worker: \(why)")
+        }
+    }
+}
+
+extension WorkerPool: JobExecutor {}
+
+extension SlotReport {
+    init(_ statistics: SlotStatistics) {
+        self.init(
+            state: statistics.state.rawValue, processID: statistics.processID, job: statistics.assignment?.key,
+            source: statistics.assignment?.specification.source,
+            runningSeconds: statistics.startedAt.map { (ContinuousClock.now - $0).inSeconds },
+            jobsDone: statistics.jobsDone, rssBytes: nil, language: statistics.language)
+    }
+}
+
+/// Calls back when the process is asked to end; a second signal ends nothing at once either: the deadline does.
+///
+/// `@unchecked Sendable`: the sources are set once and only cancelled afterwards.
+private final class SignalWatch: @unchecked Sendable {
+    private let sources: [any DispatchSourceSignal]
+
+    init(_ onSignal: @escaping @Sendable (String) -> Void) {
+        sources = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SIGHUP, "SIGHUP")].map { number, name in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler { onSignal(name) }
+            source.resume()
+            return source
+        }
+    }
+
+    func cancel() { for source in sources { source.cancel() } }
+}

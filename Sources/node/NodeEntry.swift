@@ -1,0 +1,36 @@
+// The one binary: a worker when the node starts it as one, otherwise the commands of CLI.md.
+
+import ArgumentParser
+internal import ClusterModel
+import Glibc
+internal import NodeRuntime
+internal import WorkerPool
+
+@main
+struct NodeEntry {
+    static func main() async {
+        let arguments = CommandLine.arguments
+        // Before anything else: a worker confines itself while it has one thread.
+        if arguments.count > 2, arguments[1] == "worker" {
+            runWorker(nodeID: arguments[2], Array(arguments.dropFirst(3)))
+        }
+        await RootCommand.main()
+    }
+
+    /// `node worker NODE-ID …`: not for people.
+    private static func runWorker(nodeID: String, _ rest: [String]) -> Never {
+        guard let bits = Bits128(hex: nodeID), let given = WorkerArguments(rest) else {
+            StartCommand.complain("`node worker` is started by a node, not by hand", hint: "see `node --help`")
+            exit(64)
+        }
+        WorkerProcess.run(given) { RecognitionWorker(tessdata: given.tessdata, node: NodeID(bits)) }
+    }
+}
+
+/// The root of all commands.
+struct RootCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "node", abstract: "OCR over millions of scans on whatever machines there are.",
+        version: NodeFacts.version,
+        subcommands: [StartCommand.self, KeygenCommand.self])
+}

@@ -1,0 +1,106 @@
+// `node start`: runs a node in the foreground, or in the background with --detach.
+
+import ArgumentParser
+internal import CWorkerSandbox
+internal import ClusterModel
+import Foundation
+import Glibc
+internal import Logging
+internal import NodeRuntime
+internal import OCR
+internal import WorkerPool
+
+struct StartCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "start", abstract: "Run a node in the foreground.",
+        discussion: "Example: node start --data-dir /var/lib/ocr --workers 8")
+
+    @Option(help: "Where the node keeps its ledger.") var dataDir: String?
+    @Option(help: "The configuration file.") var config: String?
+    @Option(help: "The node's name in reports (default: the host's).") var name: String?
+    @Option(help: "Worker processes (default: one for each core).") var workers: Int?
+    @Flag(help: "Return when the node is ready; prints its pid and log file.") var detach = false
+
+    func run() async throws {
+        let options = try options()
+        try Self.makeDirectory(options.dataDirectory)
+        if detach { return try await startDetached(options) }
+        umask(0o077)
+        let logger = Logger(label: "node") { StreamLogHandler.standardError(label: $0) }
+        do {
+            try await Node(options, logger: logger).run()
+        } catch let failure as NodeFailure {
+            Self.complain(failure.message, hint: failure.hint)
+            throw ExitCode(failure.exitCode)
+        }
+    }
+
+    private func options() throws -> NodeOptions {
+        let directory = Self.absolute(dataDir ?? ProcessInfo.processInfo.environment["NODE_DATA_DIR"] ?? "./node-data")
+        guard let tessdata = ModelDirectory.locate(configured: nil) else {
+            Self.complain("no Tesseract models were found", hint: "on Debian: apt-get install tesseract-ocr-eng")
+            throw ExitCode(78)
+        }
+        let slots = workers ?? ProcessInfo.processInfo.activeProcessorCount
+        guard (1...Limits.workerCount).contains(slots) else {
+            Self.complain("--workers \(slots) is not within 1...\(Limits.workerCount)", hint: "")
+            throw ExitCode(64)
+        }
+        let workers = WorkerPoolConfiguration(
+            executable: "/proc/self/exe", slotCount: slots, tessdata: tessdata)
+        return NodeOptions(
+            dataDirectory: directory, name: name ?? ProcessInfo.processInfo.hostName, workers: workers)
+    }
+
+    static func absolute(_ path: String) -> String {
+        URL(fileURLWithPath: path).standardizedFileURL.path
+    }
+
+    static func makeDirectory(_ path: String) throws {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
+            complain("the data directory \(path) cannot be made: \(error.localizedDescription)", hint: "")
+            throw ExitCode(78)
+        }
+    }
+
+    static func complain(_ message: String, hint: String) {
+        let text = "error: \(message)\n" + (hint.isEmpty ? "" : "  hint: \(hint)\n")
+        FileHandle.standardError.write(Data(text.utf8))
+    }
+
+    // MARK: Background
+
+    /// Starts this binary again in a session of its own and waits until it answers.
+    private func startDetached(_ options: NodeOptions) async throws {
+        let logPath = options.dataDirectory + "/node.log"
+        let log = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard log >= 0 else {
+            Self.complain("the log file \(logPath) cannot be opened: \(String(cString: strerror(errno)))", hint: "")
+            throw ExitCode(78)
+        }
+        defer { close(log) }
+        let arguments = [CommandLine.arguments[0]] + CommandLine.arguments.dropFirst().filter { $0 != "--detach" }
+        var argv = arguments.map { strdup($0) } + [nil]
+        defer { for argument in argv { free(argument) } }
+        var process: pid_t = 0
+        let status = worker_spawn_detached("/proc/self/exe", &argv, environ, log, &process)
+        guard status == 0 else {
+            Self.complain("the node could not be started: \(String(cString: strerror(status)))", hint: "")
+            throw ExitCode(1)
+        }
+        var ended: Int32 = 0
+        while true {
+            if waitpid(process, &ended, WNOHANG) == process {
+                let code = ended & 0x7F == 0 ? (ended >> 8) & 0xFF : 1
+                Self.complain("the node ended at its start (exit \(code))", hint: "see \(logPath)")
+                throw ExitCode(code == 0 ? 1 : code)
+            }
+            if await AdminProbe.processID(dataDirectory: options.dataDirectory) == UInt32(process) { break }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        print("node \(options.name) is ready: pid \(process), log \(logPath)")
+    }
+}
