@@ -4,7 +4,7 @@ import ClusterModel
 
 struct LedgerStatements {
     let begin, commit: SQLStatement
-    let recordByKey, insertRecord, updateCounters, updateRecord, deleteRecord, locate: SQLStatement
+    let recordByKey, recordBySequence, insertRecord, updateCounters, updateRecord, deleteRecord, locate: SQLStatement
     let resultByKey, insertResult, deleteResult: SQLStatement
     let queueFront, queueSame, queueBelow: SQLStatement
     let listAny, listOne, listEnded: SQLStatement
@@ -20,6 +20,7 @@ struct LedgerStatements {
         commit = try prepare("COMMIT")
 
         recordByKey = try prepare("SELECT \(columns) FROM records WHERE key = ?")
+        recordBySequence = try prepare("SELECT \(columns) FROM records WHERE sequence = ?")
         let marks = repeatElement("?", count: Int(RecordRow.columnCount)).joined(separator: ", ")
         insertRecord = try prepare("INSERT INTO records(\(columns)) VALUES (\(marks))")
         // Names none of the columns that an index or its condition uses, so that no index is touched: the common claim.

@@ -93,7 +93,7 @@ extension SQLiteLedger {
             if record.isDivergent { books.divergentCount -= 1 }
         }
         books.batches[index].firstSequence = last.sequence + 1
-        latest = nil
+        places.removeAll(keepingCapacity: true)
         return doomed.count
     }
 
@@ -157,15 +157,14 @@ extension SQLiteLedger {
         }
     }
 
-    /// Where a record lies: its sequence and the index of its batch.
-    private func place(of key: JobKey) throws(LedgerError) -> (sequence: Int64, batch: Int)? {
-        if let latest, latest.key == key { return (latest.sequence, latest.batch) }
+    private func place(of key: JobKey) throws(LedgerError) -> RecordPlace? {
+        if let place = places[key] { return place }
         statements.locate.bind(1, key.bits)
         defer { statements.locate.reset() }
         guard try statements.locate.step() else { return nil }
         let batch = Int(statements.locate.integer(1)) - 1
         guard books.batches.indices.contains(batch) else { throw .corrupt("job \(key) belongs to no batch") }
-        return (statements.locate.integer(0), batch)
+        return RecordPlace(sequence: statements.locate.integer(0), batch: batch)
     }
 
     private func targetRow(_ target: NodeID) throws(LedgerError) -> Int {

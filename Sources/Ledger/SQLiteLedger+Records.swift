@@ -34,7 +34,7 @@ extension SQLiteLedger {
             } else {
                 try insert(new, batch: batch)
             }
-            latest = (incoming.key, new.sequence, batch)
+            remember(incoming.key, RecordPlace(sequence: new.sequence, batch: batch))
             return MergeEffect(
                 old: old?.record, new: new.record,
                 position: QueuePosition(priority: new.record.specification.priority, sequence: new.sequence))
@@ -42,11 +42,14 @@ extension SQLiteLedger {
     }
 
     private func row(_ key: JobKey) throws(LedgerError) -> RecordRow? {
-        let statement = statements.recordByKey
-        statement.bind(1, key.bits)
+        let place = places[key]
+        let statement = place == nil ? statements.recordByKey : statements.recordBySequence
+        if let place { statement.bind(1, place.sequence) } else { statement.bind(1, key.bits) }
         defer { statement.reset() }
         guard try statement.step() else { return nil }
-        return try RecordRow(columnsOf: statement, names: books)
+        let row = try RecordRow(columnsOf: statement, names: books)
+        guard row.record.key == key else { throw .corrupt("record \(row.sequence) is not job \(key)") }
+        return row
     }
 
     /// Stores a new result, and drops the one that no record names any more.
@@ -117,6 +120,9 @@ extension SQLiteLedger {
                 defer { statement.reset() }
                 while try statement.step() {
                     let row = try RecordRow(columnsOf: statement, names: books)
+                    if let batch = books.batchIndex[row.record.specification.batch] {
+                        remember(row.record.key, RecordPlace(sequence: row.sequence, batch: batch))
+                    }
                     found.append(
                         QueuedRecord(
                             position: QueuePosition(

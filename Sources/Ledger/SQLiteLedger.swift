@@ -57,6 +57,12 @@ package struct LedgerOpening: Hashable, Sendable {
     }
 }
 
+/// Where a record lies: its row, and its batch's index in the books.
+struct RecordPlace {
+    let sequence: Int64
+    let batch: Int
+}
+
 /// The ledger on disk. See `protocol Ledger` for the contract of its calls.
 package final class SQLiteLedger: Ledger {
     /// The random identity that the data directory was given when it was made.
@@ -83,8 +89,9 @@ package final class SQLiteLedger: Ledger {
     var saved: LedgerBooks?
     /// The error that made the open transaction useless.
     var failure: LedgerError?
-    /// The record that was touched last: a merge is mostly followed by `owe` of the same job.
-    var latest: (key: JobKey, sequence: Int64, batch: Int)?
+    /// Where the records lie that were touched or queued lately. A job is looked up again when it is claimed, finished
+    /// and owed; without this each time costs a page of the key index, which is too large for the cache.
+    var places: [JobKey: RecordPlace] = [:]
     private var nextCheckpointPages: Int32
     private var isClosed = false
 
@@ -206,7 +213,7 @@ package final class SQLiteLedger: Ledger {
     }
 
     package func rollback() {
-        latest = nil
+        places.removeAll(keepingCapacity: true)
         failure = nil
         guard let saved else { return }
         // SQLite itself may have undone the transaction after an error of the disk.
@@ -228,6 +235,14 @@ package final class SQLiteLedger: Ledger {
         }
         commitHook?(.afterCheckpoint)
     }
+
+    /// Remembers where a record lies, for a bounded number of records.
+    func remember(_ key: JobKey, _ place: RecordPlace) {
+        if places.count >= Self.rememberedPlaceCount { places.removeAll(keepingCapacity: true) }
+        places[key] = place
+    }
+
+    private static let rememberedPlaceCount = 16_384
 
     /// Runs a call inside the open transaction; after an error of the disk nothing works until `rollback`.
     func writing<Value>(_ body: () throws(LedgerError) -> Value) throws(LedgerError) -> Value {
