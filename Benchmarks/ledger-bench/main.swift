@@ -1,7 +1,6 @@
 // Measures the ledger: submission, claiming and finishing with a short and a long queue, reading the totals.
 //
-// Usage: ledger-bench DIRECTORY [JOBS]. The directory is left as it is; one that is filled already is
-// only worked on.
+// Usage: ledger-bench DIRECTORY [JOBS]. The directory must not exist; it is left for a look at its files.
 
 import ClusterModel
 import Glibc
@@ -16,6 +15,12 @@ let directory = arguments[1]
 let jobCount = arguments.count > 2 ? Int(arguments[2]) ?? 1_000_000 : 1_000_000
 let batch = BatchID(name: "bench")
 let body = (0..<3_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+
+/// Writes a line at once, whatever standard output is.
+func report(_ line: String) {
+    let bytes = Array((line + "\n").utf8)
+    _ = write(STDOUT_FILENO, bytes, bytes.count)
+}
 
 func now(_ clock: clockid_t = CLOCK_MONOTONIC) -> Double {
     var time = timespec()
@@ -90,7 +95,7 @@ func measure(_ name: String, count: Int, _ body: () throws -> Void) rethrows -> 
     try body()
     let (elapsed, used) = (now() - start, now(CLOCK_PROCESS_CPUTIME_ID) - cpu)
     let rate = Double(count) / elapsed
-    print(
+    report(
         "\(name): \(Int(rate)) jobs/s, \(Int(used / Double(count) * 1e7) / 10) µs CPU/job, \(Int(elapsed * 10) / 10) s,"
             + " peak RSS \(residentMegabytes()) MB, database \(fileMegabytes("ledger.sqlite")) MB,"
             + " log \(fileMegabytes("ledger.sqlite-wal")) MB")
@@ -102,11 +107,31 @@ try ledger.begin()
 _ = try ledger.merge(
     Batch(id: batch, profile: .standard, language: "deu", version: 1, writer: ledger.nodeID, createdSeconds: 0))
 try ledger.commit()
-let isFilled = try ledger.counts(batch).total > 0
-if !isFilled { _ = try measure("submit 40,000", count: 40_000) { try submit(ledger, 0..<40_000) } }
-let short = isFilled ? 0 : try measure("claim and finish 30,000 of 40,000", count: 30_000) { try work(ledger, jobs: 30_000) }
-if !isFilled {
-    _ = try measure("submit to \(jobCount)", count: jobCount - 40_000) { try submit(ledger, 40_000..<jobCount) }
+
+/// Median of several tries, in milliseconds.
+func milliseconds(_ body: () throws -> Void) rethrows -> Double {
+    var times: [Double] = []
+    for _ in 0..<11 {
+        let start = now()
+        try body()
+        times.append(now() - start)
+    }
+    return Double(Int(times.sorted()[5] * 1e5)) / 100
 }
+
+let shortCount = 110_000
+_ = try measure("submit \(shortCount)", count: shortCount) { try submit(ledger, 0..<shortCount) }
+let short = try measure("claim and finish 100,000 of \(shortCount)", count: 100_000) {
+    try work(ledger, jobs: 100_000)
+}
+let total = shortCount + jobCount
+_ = try measure("submit \(jobCount) more", count: jobCount) { try submit(ledger, shortCount..<total) }
+let reader = try LedgerReader(directory: directory)
+report("totals() at \(total): \(try milliseconds { _ = try reader.totals() }) ms")
 let long = try measure("claim and finish 100,000 of \(jobCount)", count: 100_000) { try work(ledger, jobs: 100_000) }
-print("ratio long queue / short queue: \(Double(Int(long / short * 100)) / 100)")
+report("ratio long queue / short queue: \(Double(Int(long / short * 100)) / 100)")
+_ = try measure("sort \(total) for an export", count: total) {
+    let order = try reader.makeExportOrder(batch)
+    _ = try order.next(limit: 500)
+}
+_ = try measure("close", count: 1) { try ledger.close() }

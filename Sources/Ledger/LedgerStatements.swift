@@ -53,20 +53,9 @@ struct LedgerStatements {
         queueSame = try prepare("\(queue) AND priority = ? AND sequence > ? ORDER BY sequence LIMIT ?")
         queueBelow = try prepare("\(queue) AND priority < ? ORDER BY priority DESC, sequence LIMIT ?")
 
-        // `+batch` keeps the planner from sorting the index `ended`: these walk the table in order of arrival.
-        listAny = try prepare(
-            "SELECT \(columns) FROM records WHERE sequence > ? AND sequence <= ? AND +batch = ? ORDER BY sequence LIMIT ?")
-        listOne = try prepare(
-            """
-            SELECT \(columns) FROM records WHERE sequence > ? AND sequence <= ? AND +batch = ? AND +outcome = ?
-            ORDER BY sequence LIMIT ?
-            """)
-        listEnded = try prepare(
-            """
-            SELECT \(columns) FROM records INDEXED BY ended
-            WHERE outcome IN (1, 2) AND sequence > ? AND sequence <= ? AND batch = ? AND outcome = ?
-            ORDER BY sequence LIMIT ?
-            """)
+        listAny = try prepare(RecordListing.any)
+        listOne = try prepare(RecordListing.one)
+        listEnded = try prepare(RecordListing.ended)
 
         insertBatch = try prepare(
             """

@@ -110,7 +110,11 @@ extension RecordRow {
         if let digest = record.resultDigest { statement.bind(17, digest) } else { statement.bindNull(17) }
         statement.bind(18, isDivergent ? 1 : 0)
         statement.bind(19, checksum(batchRow: batchRow, languageRow: languageRow))
-        if let failure = record.lastFailure { statement.bind(20, failure.failure.detail) } else { statement.bindNull(20) }
+        if let failure = record.lastFailure {
+            statement.bind(20, failure.failure.detail)
+        } else {
+            statement.bindNull(20)
+        }
     }
 
     /// Covers every column but itself.

@@ -20,7 +20,8 @@ extension SQLiteLedger {
     package func merge(_ incoming: Record, result: StoredResult?) throws(LedgerError) -> MergeEffect {
         try writing { () throws(LedgerError) in
             guard let batch = books.batchIndex[incoming.specification.batch] else {
-                throw .invalid("job \(incoming.key) belongs to batch \(incoming.specification.batch), which is not known")
+                throw .invalid(
+                    "job \(incoming.key) belongs to batch \(incoming.specification.batch), which is not known")
             }
             let old = try row(incoming.key)
             let decision = try MergeDecision(
@@ -172,6 +173,21 @@ extension SQLiteLedger {
 
 /// Chooses how records of a batch are listed: the writer and readers do it alike.
 enum RecordListing {
+    // `+batch` keeps the planner from sorting the index `ended`: these walk the table in order of arrival.
+    static let any = """
+        SELECT \(RecordRow.columns) FROM records WHERE sequence > ? AND sequence <= ? AND +batch = ?
+        ORDER BY sequence LIMIT ?
+        """
+    static let one = """
+        SELECT \(RecordRow.columns) FROM records WHERE sequence > ? AND sequence <= ? AND +batch = ? AND +outcome = ?
+        ORDER BY sequence LIMIT ?
+        """
+    static let ended = """
+        SELECT \(RecordRow.columns) FROM records INDEXED BY ended
+        WHERE outcome IN (1, 2) AND sequence > ? AND sequence <= ? AND batch = ? AND outcome = ?
+        ORDER BY sequence LIMIT ?
+        """
+
     /// Binds the statement that fits; nil when the counters say that nothing is to be found.
     static func bind(
         _ any: SQLStatement, _ one: SQLStatement, _ ended: SQLStatement, batchRow: Int64, book: BatchBook,

@@ -9,7 +9,9 @@ import Testing
 struct CrashTests {
     @Test(
         "keeps every acknowledged transaction whole, and at most the one in flight besides",
-        arguments: [("beforeCommit", 40), ("afterCommit", 40), ("beforeCheckpoint", 40), ("afterCheckpoint", 40), ("never", 60)])
+        arguments: [
+            ("beforeCommit", 40), ("afterCommit", 40), ("beforeCheckpoint", 40), ("afterCheckpoint", 40), ("never", 60),
+        ])
     func survives(point: String, kills: Int) throws {
         let directory = TemporaryDirectory()
         let model = InMemoryLedger()

@@ -75,7 +75,7 @@ package struct Workload: Sendable {
 
     private func merge(_ batch: BatchID, _ number: Int, _ random: inout SeededGenerator) -> Operation {
         func draw(_ range: Range<Int>) -> Int { Int.random(in: range, using: &random) }
-        var source = Array("/scans/\(batch.name)/".utf8) + [0xFF, 0x00, UInt8(number)]
+        var source = Array("/scans/\(batch.name)/".utf8) + [0xFF, 0x00, UInt8(truncatingIfNeeded: number)]
         if number % 7 == 0 { source += [UInt8](repeating: 0x61, count: 8_000) }
         let specification = JobSpecification(
             batch: batch, source: SourceReference(bytes: source),
@@ -120,7 +120,7 @@ extension Operation {
             do throws(LedgerError) {
                 try ledger.owe(key, to: target)
                 return "owed"
-            } catch where error.kind == .invalid {
+            } catch  where error.kind == .invalid {
                 return "invalid: \(error.message)"
             } catch {
                 throw error
