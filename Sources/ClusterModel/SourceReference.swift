@@ -42,7 +42,9 @@ package struct SourceReference: Hashable, Comparable, Sendable {
         var decoded: [UInt8] = []
         var position = prefix.count
         while position < given.count {
+            // The first digit is looked at because `UInt8(_:radix:)` would take a sign.
             if given[position] == UInt8(ascii: "%"), position + 2 < given.count,
+                given[position + 1] != UInt8(ascii: "+"), given[position + 1] != UInt8(ascii: "-"),
                 let value = UInt8(String(decoding: given[(position + 1)...(position + 2)], as: UTF8.self), radix: 16)
             {
                 decoded.append(value)

@@ -1,0 +1,232 @@
+// Batches, the outbox, settings, and what `commit` writes of the books.
+
+import ClusterModel
+
+extension SQLiteLedger {
+    package func merge(_ batch: Batch) throws(LedgerError) -> Batch {
+        try writing { () throws(LedgerError) in
+            try MergeDecision.check(batch)
+            guard let index = books.batchIndex[batch.id] else {
+                let row = books.batches.count + 1
+                let book = BatchBook(batch: batch)
+                book.bindAll(to: statements.insertBatch, row: row)
+                try statements.insertBatch.run()
+                books.batchIndex[batch.id] = row - 1
+                books.batches.append(book)
+                return batch
+            }
+            let merged = Batch.merge(books.batches[index].batch, batch)
+            if merged != books.batches[index].batch {
+                books.batches[index].batch = merged
+                books.batches[index].isChanged = true
+            }
+            return merged
+        }
+    }
+
+    package func batches() throws(LedgerError) -> [Batch] {
+        try reading { () throws(LedgerError) in books.batches.map(\.batch).sorted { $0.id < $1.id } }
+    }
+
+    package func counts(_ batch: BatchID) throws(LedgerError) -> OutcomeCounts {
+        try reading { () throws(LedgerError) in
+            books.batchIndex[batch].map { books.batches[$0].counts } ?? OutcomeCounts()
+        }
+    }
+
+    /// Records that have seen two different results in their epoch (DESIGN §3).
+    package func divergentCount() throws(LedgerError) -> Int {
+        try reading { () throws(LedgerError) in Int(books.divergentCount) }
+    }
+
+    package func dropRemoved(limit: Int) throws(LedgerError) -> Int {
+        try writing { () throws(LedgerError) in
+            var dropped = 0
+            for index in books.batches.indices where books.batches[index].batch.isRemoved {
+                // The counters say when to stop looking: a look in vain would read the whole table.
+                while dropped < limit, books.batches[index].counts.total > 0 {
+                    dropped += try dropRecords(of: index, limit: limit - dropped)
+                }
+            }
+            return dropped
+        }
+    }
+
+    private func dropRecords(of index: Int, limit: Int) throws(LedgerError) -> Int {
+        struct Doomed {
+            let sequence: Int64
+            let key: JobKey
+            let outcome: Outcome
+            let result: Int64?
+            let isDivergent: Bool
+        }
+        var doomed: [Doomed] = []
+        let query = statements.removedRecords
+        query.bind(1, books.batches[index].firstSequence)
+        query.bind(2, books.batches[index].lastSequence)
+        query.bind(3, index + 1)
+        query.bind(4, limit)
+        while try query.step() {
+            guard let bits = query.bits(1), let byte = UInt8(exactly: query.integer(2)),
+                let outcome = Outcome(rawValue: byte)
+            else { throw .corrupt("record \(query.integer(0)) is damaged") }
+            doomed.append(
+                Doomed(
+                    sequence: query.integer(0), key: JobKey(bits), outcome: outcome, result: query.optionalInteger(3),
+                    isDivergent: query.integer(4) != 0))
+        }
+        guard let last = doomed.last else { throw .corrupt("the counters of batch \(index + 1) name missing records") }
+        for record in doomed {
+            statements.deleteRecord.bind(1, record.sequence)
+            try statements.deleteRecord.run()
+            if let result = record.result {
+                statements.deleteResult.bind(1, result)
+                try statements.deleteResult.run()
+            }
+            if books.batches[index].owed > 0 {
+                statements.deleteOwedRecord.bind(1, record.sequence)
+                try statements.deleteOwedRecord.run()
+                let count = connection.changeCount
+                if count > 0 { books.owe(batch: index, by: -count) }
+            }
+            books.count(batch: index, shard: layout.shard(of: record.key), from: record.outcome, to: nil)
+            if record.isDivergent { books.divergentCount -= 1 }
+        }
+        books.batches[index].firstSequence = last.sequence + 1
+        places.removeAll(keepingCapacity: true)
+        return doomed.count
+    }
+
+    // MARK: Outbox
+
+    package func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) {
+        try writing { () throws(LedgerError) in
+            guard let place = try place(of: key) else { throw .invalid("job \(key) is owed, but not here") }
+            let targetRow = try targetRow(target)
+            statements.deleteOwed.bind(1, place.sequence)
+            statements.deleteOwed.bind(2, targetRow)
+            try statements.deleteOwed.run()
+            let isNew = connection.changeCount == 0
+            statements.insertOwed.bind(1, books.nextOwed)
+            statements.insertOwed.bind(2, place.sequence)
+            statements.insertOwed.bind(3, targetRow)
+            try statements.insertOwed.run()
+            books.nextOwed += 1
+            if isNew { books.owe(batch: place.batch, by: 1) }
+        }
+    }
+
+    package func outbox(
+        to target: NodeID, afterSequence: Int64, limit: Int
+    ) throws(LedgerError) -> [OutboxEntry] {
+        try reading { () throws(LedgerError) in
+            guard limit > 0, let index = books.targetIndex[target] else { return [] }
+            let statement = statements.owedTo
+            statement.bind(1, index + 1)
+            statement.bind(2, afterSequence)
+            statement.bind(3, limit)
+            defer { statement.reset() }
+            var entries: [OutboxEntry] = []
+            while try statement.step() {
+                guard let bits = statement.bits(1) else { throw .corrupt("an outbox entry names a damaged record") }
+                entries.append(OutboxEntry(sequence: statement.integer(0), key: JobKey(bits), target: target))
+            }
+            return entries
+        }
+    }
+
+    package func acknowledge(_ entry: OutboxEntry) throws(LedgerError) -> Bool {
+        try writing { () throws(LedgerError) in
+            guard let place = try place(of: entry.key), let target = books.targetIndex[entry.target] else {
+                return false
+            }
+            statements.acknowledgeOwed.bind(1, entry.sequence)
+            statements.acknowledgeOwed.bind(2, place.sequence)
+            statements.acknowledgeOwed.bind(3, target + 1)
+            try statements.acknowledgeOwed.run()
+            guard connection.changeCount > 0 else { return false }
+            books.owe(batch: place.batch, by: -1)
+            return true
+        }
+    }
+
+    package func outboxCount(_ batch: BatchID?) throws(LedgerError) -> Int {
+        try reading { () throws(LedgerError) in
+            guard let batch else { return books.batches.reduce(0) { $0 + $1.owed } }
+            return books.batchIndex[batch].map { books.batches[$0].owed } ?? 0
+        }
+    }
+
+    private func place(of key: JobKey) throws(LedgerError) -> RecordPlace? {
+        if let place = places[key] { return place }
+        statements.locate.bind(1, key.bits)
+        defer { statements.locate.reset() }
+        guard try statements.locate.step() else { return nil }
+        let batch = Int(statements.locate.integer(1)) - 1
+        guard books.batches.indices.contains(batch) else { throw .corrupt("job \(key) belongs to no batch") }
+        return RecordPlace(sequence: statements.locate.integer(0), batch: batch)
+    }
+
+    private func targetRow(_ target: NodeID) throws(LedgerError) -> Int {
+        if let index = books.targetIndex[target] { return index + 1 }
+        let row = books.targets.count + 1
+        statements.insertTarget.bind(1, row)
+        statements.insertTarget.bind(2, target.bits)
+        try statements.insertTarget.run()
+        books.targetIndex[target] = row - 1
+        books.targets.append(target)
+        return row
+    }
+
+    // MARK: Settings
+
+    package func setting(_ name: String) throws(LedgerError) -> String? {
+        try reading { () throws(LedgerError) in
+            statements.setting.bind(1, name)
+            defer { statements.setting.reset() }
+            return try statements.setting.step() ? statements.setting.text(0) : nil
+        }
+    }
+
+    package func setSetting(_ name: String, to value: String) throws(LedgerError) {
+        try writing { () throws(LedgerError) in
+            statements.setSetting.bind(1, name)
+            statements.setSetting.bind(2, value)
+            try statements.setSetting.run()
+        }
+    }
+
+    // MARK: Commit
+
+    /// Writes the counters and numbers that the transaction changed.
+    func flushBooks() throws(LedgerError) {
+        for index in books.batches.indices where books.batches[index].isChanged {
+            books.batches[index].bindAll(to: statements.insertBatch, row: index + 1)
+            try statements.insertBatch.run()
+            books.batches[index].isChanged = false
+        }
+        // In the order of the table, so that its pages are visited once.
+        let cells = books.shardChanges.sorted {
+            ($0.key.batch, $0.key.shard) < ($1.key.batch, $1.key.shard)
+        }
+        for (cell, change) in cells {
+            let statement = statements.addCounts
+            statement.bind(1, cell.batch + 1)
+            statement.bind(2, cell.shard)
+            for (outcome, index) in zip(Outcome.allCases, Int32(3)...) { statement.bind(index, change[outcome]) }
+            try statement.run()
+        }
+        books.shardChanges.removeAll(keepingCapacity: true)
+        try flush("next_record", books.nextRecord, saved?.nextRecord)
+        try flush("next_result", books.nextResult, saved?.nextResult)
+        try flush("next_owed", books.nextOwed, saved?.nextOwed)
+        try flush("divergent", books.divergentCount, saved?.divergentCount)
+    }
+
+    private func flush(_ name: String, _ value: Int64, _ old: Int64?) throws(LedgerError) {
+        guard value != old else { return }
+        statements.setMeta.bind(1, value)
+        statements.setMeta.bind(2, name)
+        try statements.setMeta.run()
+    }
+}

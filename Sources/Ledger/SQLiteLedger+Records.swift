@@ -1,0 +1,225 @@
+// Records and results: reading, merging, listing.
+
+import ClusterModel
+
+extension SQLiteLedger {
+    package func record(_ key: JobKey) throws(LedgerError) -> Record? {
+        try reading { () throws(LedgerError) in try row(key)?.record }
+    }
+
+    package func result(_ key: JobKey) throws(LedgerError) -> StoredResult? {
+        try reading { () throws(LedgerError) in
+            let statement = statements.resultByKey
+            statement.bind(1, key.bits)
+            defer { statement.reset() }
+            guard try statement.step() else { return nil }
+            return try StoredResult(columnsOf: statement)
+        }
+    }
+
+    package func merge(_ incoming: Record, result: StoredResult?) throws(LedgerError) -> MergeEffect {
+        try writing { () throws(LedgerError) in
+            guard let batch = books.batchIndex[incoming.specification.batch] else {
+                throw .invalid(
+                    "job \(incoming.key) belongs to batch \(incoming.specification.batch), which is not known")
+            }
+            let old = try row(incoming.key)
+            let decision = try MergeDecision(
+                old: old?.record, wasDivergent: old?.isDivergent ?? false, incoming: incoming, result: result)
+            var new = RecordRow(
+                sequence: old?.sequence ?? books.nextRecord, record: decision.merged, resultID: old?.resultID,
+                isDivergent: decision.isDivergent)
+            try replaceResult(of: &new, decision.storesResult ? result : nil)
+            if let old {
+                try update(from: old, to: new, batch: batch)
+            } else {
+                try insert(new, batch: batch)
+            }
+            remember(incoming.key, RecordPlace(sequence: new.sequence, batch: batch))
+            return MergeEffect(
+                old: old?.record, new: new.record,
+                position: QueuePosition(priority: new.record.specification.priority, sequence: new.sequence))
+        }
+    }
+
+    private func row(_ key: JobKey) throws(LedgerError) -> RecordRow? {
+        let place = places[key]
+        let statement = place == nil ? statements.recordByKey : statements.recordBySequence
+        if let place { statement.bind(1, place.sequence) } else { statement.bind(1, key.bits) }
+        defer { statement.reset() }
+        guard try statement.step() else { return nil }
+        let row = try RecordRow(columnsOf: statement, names: books)
+        guard row.record.key == key else { throw .corrupt("record \(row.sequence) is not job \(key)") }
+        return row
+    }
+
+    /// Stores a new result, and drops the one that no record names any more.
+    private func replaceResult(of row: inout RecordRow, _ stored: StoredResult?) throws(LedgerError) {
+        if let superseded = row.resultID, stored != nil || row.record.outcome != .done {
+            statements.deleteResult.bind(1, superseded)
+            try statements.deleteResult.run()
+            row.resultID = nil
+        }
+        guard let stored else { return }
+        let id = books.nextResult
+        let statement = statements.insertResult
+        let sequence = row.sequence
+        // The body is bound without a copy, so the statement must end before the bytes may move.
+        let outcome = stored.body.withUnsafeBytes { body -> Result<Void, LedgerError> in
+            statement.bind(1, id)
+            statement.bind(2, sequence)
+            statement.bind(3, StoredResult.checksum(sequence: sequence, digest: stored.digest, body: body))
+            statement.bindBorrowed(4, body)
+            return Result { () throws(LedgerError) in try statement.run() }
+        }
+        try outcome.get()
+        books.nextResult += 1
+        row.resultID = id
+    }
+
+    private func insert(_ row: RecordRow, batch: Int) throws(LedgerError) {
+        let language = try languageRow(row.record.specification.language)
+        row.bindAll(to: statements.insertRecord, batchRow: Int64(batch + 1), languageRow: language)
+        try statements.insertRecord.run()
+        books.nextRecord += 1
+        books.count(batch: batch, shard: layout.shard(of: row.record.key), from: nil, to: row.record.outcome)
+        if books.batches[batch].lastSequence < books.batches[batch].firstSequence {
+            books.batches[batch].firstSequence = row.sequence
+        }
+        books.batches[batch].lastSequence = row.sequence
+    }
+
+    private func update(from old: RecordRow, to new: RecordRow, batch: Int) throws(LedgerError) {
+        guard old.record != new.record || old.isDivergent != new.isDivergent else { return }
+        let language = try languageRow(new.record.specification.language)
+        let keepsIndexes =
+            old.record.outcome == new.record.outcome
+            && old.record.specification.priority == new.record.specification.priority
+        let statement = keepsIndexes ? statements.updateCounters : statements.updateRecord
+        new.bindAllButSource(to: statement, batchRow: Int64(batch + 1), languageRow: language)
+        try statement.run()
+        books.count(
+            batch: batch, shard: layout.shard(of: new.record.key), from: old.record.outcome, to: new.record.outcome)
+        books.divergentCount += (new.isDivergent ? 1 : 0) - (old.isDivergent ? 1 : 0)
+    }
+
+    private func languageRow(_ specification: String) throws(LedgerError) -> Int64 {
+        if let index = books.languageIndex[specification] { return Int64(index + 1) }
+        let row = books.languages.count + 1
+        statements.insertLanguage.bind(1, row)
+        statements.insertLanguage.bind(2, specification)
+        try statements.insertLanguage.run()
+        books.languageIndex[specification] = row - 1
+        books.languages.append(specification)
+        return Int64(row)
+    }
+
+    package func pending(after position: QueuePosition?, limit: Int) throws(LedgerError) -> [QueuedRecord] {
+        try reading { () throws(LedgerError) in
+            var found: [QueuedRecord] = []
+            func take(_ statement: SQLStatement) throws(LedgerError) {
+                defer { statement.reset() }
+                while try statement.step() {
+                    let row = try RecordRow(columnsOf: statement, names: books)
+                    if let batch = books.batchIndex[row.record.specification.batch] {
+                        remember(row.record.key, RecordPlace(sequence: row.sequence, batch: batch))
+                    }
+                    found.append(
+                        QueuedRecord(
+                            position: QueuePosition(
+                                priority: row.record.specification.priority, sequence: row.sequence),
+                            record: row.record))
+                }
+            }
+            guard limit > 0 else { return [] }
+            guard let position else {
+                statements.queueFront.bind(1, limit)
+                try take(statements.queueFront)
+                return found
+            }
+            // Two walks of the index instead of one condition with OR, which SQLite would answer by a scan.
+            statements.queueSame.bind(1, position.priority)
+            statements.queueSame.bind(2, position.sequence)
+            statements.queueSame.bind(3, limit)
+            try take(statements.queueSame)
+            guard found.count < limit else { return found }
+            statements.queueBelow.bind(1, position.priority)
+            statements.queueBelow.bind(2, limit - found.count)
+            try take(statements.queueBelow)
+            return found
+        }
+    }
+
+    package func records(
+        batch: BatchID, outcome: Outcome?, afterSequence: Int64, limit: Int
+    ) throws(LedgerError) -> [(sequence: Int64, record: Record)] {
+        try reading { () throws(LedgerError) in
+            guard limit > 0, let index = books.batchIndex[batch] else { return [] }
+            let book = books.batches[index]
+            let statement = RecordListing.bind(
+                statements.listAny, statements.listOne, statements.listEnded, batchRow: Int64(index + 1), book: book,
+                outcome: outcome, afterSequence: afterSequence, limit: limit)
+            guard let statement else { return [] }
+            defer { statement.reset() }
+            var found: [(sequence: Int64, record: Record)] = []
+            while try statement.step() {
+                let row = try RecordRow(columnsOf: statement, names: books)
+                found.append((row.sequence, row.record))
+            }
+            return found
+        }
+    }
+}
+
+/// Chooses how records of a batch are listed: the writer and readers do it alike.
+enum RecordListing {
+    // `+batch` keeps the planner from sorting the index `ended`: these walk the table in order of arrival.
+    static let any = """
+        SELECT \(RecordRow.columns) FROM records WHERE sequence > ? AND sequence <= ? AND +batch = ?
+        ORDER BY sequence LIMIT ?
+        """
+    static let one = """
+        SELECT \(RecordRow.columns) FROM records WHERE sequence > ? AND sequence <= ? AND +batch = ? AND +outcome = ?
+        ORDER BY sequence LIMIT ?
+        """
+    static let ended = """
+        SELECT \(RecordRow.columns) FROM records INDEXED BY ended
+        WHERE outcome IN (1, 2) AND sequence > ? AND sequence <= ? AND batch = ? AND outcome = ?
+        ORDER BY sequence LIMIT ?
+        """
+
+    /// Binds the statement that fits; nil when the counters say that nothing is to be found.
+    static func bind(
+        _ any: SQLStatement, _ one: SQLStatement, _ ended: SQLStatement, batchRow: Int64, book: BatchBook,
+        outcome: Outcome?, afterSequence: Int64, limit: Int
+    ) -> SQLStatement? {
+        guard (outcome.map { book.counts[$0] } ?? book.counts.total) > 0 else { return nil }
+        let statement =
+            switch outcome {
+            case nil: any
+            case .failed, .cancelled: ended
+            case .pending, .done: one
+            }
+        statement.bind(1, max(afterSequence, book.firstSequence - 1))
+        statement.bind(2, book.lastSequence)
+        statement.bind(3, batchRow)
+        if let outcome { statement.bind(4, Int64(outcome.rawValue)) }
+        statement.bind(outcome == nil ? 4 : 5, limit)
+        return statement
+    }
+}
+
+extension StoredResult {
+    /// Reads a row of (sequence, digest, checksum, body). Throws `corrupt` when it does not match its checksum.
+    init(columnsOf row: SQLStatement, from column: Int32 = 0) throws(LedgerError) {
+        let sequence = row.integer(column)
+        guard let digest = row.bits(column + 1) else { throw .corrupt("the digest of record \(sequence) is damaged") }
+        let (sum, body) = row.withBytes(column + 3) { bytes in
+            (StoredResult.checksum(sequence: sequence, digest: digest, body: bytes), [UInt8](bytes))
+        }
+        guard sum == row.integer(column + 2) else {
+            throw .corrupt("the result of record \(sequence) does not match its checksum")
+        }
+        self.init(digest: digest, body: body)
+    }
+}
