@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Installs the system packages of a group that are missing: scripts/install-packages.sh build|test|bench
+#
+# Debian and Ubuntu only; says what it installs. Where it may not install, it prints the command and ends with 1.
+set -euo pipefail
+
+build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev
+    tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra)
+case "${1:-}" in
+build) wanted=("${build[@]}") ;;
+test)
+    wanted=("${build[@]}" jq sqlite3)
+    for language in spa frk ita nld lat heb ara hin jpn chi-sim por script-frak; do
+        wanted+=("tesseract-ocr-$language")
+    done
+    ;;
+bench) wanted=("${build[@]}" parallel tesseract-ocr postgresql python3 python3-tesserocr) ;;
+*)
+    echo "usage: scripts/install-packages.sh build|test|bench" >&2
+    exit 64
+    ;;
+esac
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    # Elsewhere the libraries may well be there under other names: only what the compiler would miss is an error.
+    if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4; then
+        echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3 and libtiff were found" >&2
+        exit 0
+    fi
+    cat >&2 <<END
+install-packages: this script knows apt-get only. Install what this system calls:
+  ${wanted[*]} pkg-config
+  (headers of tesseract, leptonica, sqlite3 and libtiff; language models of tesseract)
+END
+    exit 1
+fi
+
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+missing=()
+for package in "${wanted[@]}"; do
+    is_installed "$package" || missing+=("$package")
+done
+# pkg-config comes in two packages; the C++ library's headers in one for each version of GCC.
+command -v pkg-config >/dev/null || missing+=(pkg-config)
+compgen -G '/usr/include/c++/*/vector' >/dev/null || missing+=(g++)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+command=(apt-get install -y --no-install-recommends "${missing[@]}")
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        as_root=(sudo -n)
+    else
+        cat >&2 <<END
+install-packages: these system packages are missing, and only root may install them:
+  ${missing[*]}
+Run this, then try again:
+  sudo apt-get update && sudo ${command[*]}
+END
+        exit 1
+    fi
+fi
+
+echo "install-packages: installing ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+run() { if [ ${#as_root[@]} -gt 0 ]; then "${as_root[@]}" "$@"; else "$@"; fi; }
+if ! run apt-get update -qq >&2; then
+    echo "install-packages: apt-get update failed; going on with the package lists that are there" >&2
+fi
+if ! run "${command[@]}" >&2; then
+    cat >&2 <<END
+install-packages: apt-get could not install them (its messages are above). Install them by hand, then try again:
+  sudo apt-get update && sudo ${command[*]}
+END
+    exit 1
+fi
