@@ -85,10 +85,10 @@ class Settings:
             smallest_seconds=number("BENCH_SMALLEST_SECONDS", 12, 3),
             corpus=Path(folder) if folder else None,
             corpus_cpu_seconds=number("BENCH_CORPUS_CPU_SECONDS", 1e9, 12),
-            engine_jobs=int(number("BENCH_ENGINE_JOBS", 100_000, 10_000)),
+            engine_jobs=int(number("BENCH_ENGINE_JOBS", 10_000, 10_000)),
             engine_few=int(number("BENCH_ENGINE_FEW", 10_000, 10_000)),
             engine_many=int(number("BENCH_ENGINE_MANY", 3_400_000, 200_000)),
-            postgres_jobs=int(number("BENCH_POSTGRES_JOBS", 40_000, 8_000)),
+            postgres_jobs=int(number("BENCH_POSTGRES_JOBS", 10_000, 10_000)),
             submit_lines=int(number("BENCH_SUBMIT", 1_000_000, 20_000)),
             binaries=Path(os.environ.get("BENCH_BIN") or ROOT / ".build" / "release"),
             limit_seconds=number("BENCH_LIMIT_SECONDS", 1800, 120),
@@ -208,18 +208,26 @@ class Ran:
     out: bytes
     errors: str
     cpu_seconds: float
+    memory_peak_bytes: int = 0
 
 
 def run(arguments: list[str], limit_seconds: float, stdin: Path | None = None, stdout: Path | None = None,
-        accept: tuple[int, ...] = (0,), **options) -> Ran:
-    """Runs a command to its end, within a limit. Raises Failed with its last words when its exit code is another."""
+        accept: tuple[int, ...] = (0,), follow_memory: bool = False, **options) -> Ran:
+    """Runs a command to its end, within a limit. Raises Failed with its last words when its exit code is another.
+    `follow_memory` looks at its VmHWM 50 times a second: the figure is gone with the process."""
     name = Path(arguments[0]).name
     with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as captured:
         with open(stdin or os.devnull, "rb") as source, open(stdout or os.devnull, "wb") as sink:
             before = os.times()
             start = time.monotonic()
             process = spawn(arguments, stdin=source, stdout=sink if stdout else captured, stderr=errors, **options)
+            peak = 0
             try:
+                while follow_memory and process.poll() is None:
+                    peak = max(peak, memory_peak_bytes(process.pid) or 0)
+                    if time.monotonic() - start > limit_seconds:
+                        raise subprocess.TimeoutExpired(name, limit_seconds)
+                    time.sleep(0.02)
                 process.wait(limit_seconds)
             except subprocess.TimeoutExpired:
                 end_process(process, signal.SIGKILL, 0)
@@ -232,7 +240,7 @@ def run(arguments: list[str], limit_seconds: float, stdin: Path | None = None, s
         end_process(process, signal.SIGKILL, 0)
         captured.seek(0)
         result = Ran(process.returncode, seconds, captured.read(), last_words(errors),
-                     after.children_user + after.children_system - before.children_user - before.children_system)
+                     after.children_user + after.children_system - before.children_user - before.children_system, peak)
     if result.code not in accept:
         raise Failed(f"{name} ended with exit code {result.code}: {result.errors or '(no message)'}")
     return result
@@ -381,9 +389,15 @@ class Report:
             lines.append("| " + " | ".join(text.ljust(width) for text, width in zip(line, widths)) + " |")
             if index == 0:
                 lines.append("|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        notes = [f"{row.what}: {row.note}" for row in self.rows if row.note] + self.notes
+        # One line for all rows that have the same thing to say.
+        said: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.note:
+                said.setdefault(row.note, []).append(row.what)
+        notes = [f"{'; '.join(rows)}: {note}" if len(rows) < 3 else f"{len(rows)} rows: {note}"
+                 for note, rows in said.items()] + self.notes
         if notes:
-            lines += [""] + [f"- {note}" for note in dict.fromkeys(notes)]
+            lines += [""] + [f"- {note}" for note in notes]
         return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -45,14 +46,16 @@ class Node:
     def __exit__(self, *_: object) -> None:
         if getattr(self, "process", None) is not None:
             end_process(self.process, signal.SIGTERM, 20)
+        self.log.close()
         self.scratch.__exit__()
 
     def _start(self, flags: list[str]) -> None:
         begin = time.monotonic()
         # Its own folder as working directory: no cluster.conf of the checkout is picked up.
-        self.process = spawn([self.binary, "start", "--data-dir", str(self.data), "--workers", str(self.workers), *flags],
+        self.process = spawn([self.binary, "start", "--data-dir", str(self.data), "--workers", str(self.workers),
+                              *flags],
                              cwd=self.folder, env=self.environment, stdout=self.log, stderr=self.log,
-                             stdin=open(os.devnull, "rb"))
+                             stdin=subprocess.DEVNULL)
         while True:
             code = self.process.poll()
             if code == USAGE and flags:

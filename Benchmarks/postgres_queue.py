@@ -1,6 +1,6 @@
 """The queue to compare with: PostgreSQL, `FOR UPDATE SKIP LOCKED`, claim and complete, each durable.
 
-    python3 postgres_queue.py [--jobs 40000] [--clients 16] [--result-bytes 3000] [--json]
+    python3 postgres_queue.py [--jobs 10000] [--clients 16] [--result-bytes 3000] [--json]
 
 Starts a private cluster on a Unix socket in a temporary folder (no TCP at all), fills a table, lets pgbench's clients
 claim and complete every job, checks that all are done, and takes everything away again. Durability as shipped:
@@ -89,8 +89,8 @@ def private_cluster(limit_seconds: float):
             os.chown(folder, identity["user"], identity["group"])
         data = folder / "data"
         common = {"env": environment, "cwd": folder, **identity}
-        run([str(programs / "initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-instructions"],
-            limit_seconds, **common)
+        run([str(programs / "initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8",
+             "--no-instructions"], limit_seconds, **common)
         # The socket's folder is closed to everybody else: that is what makes "trust" safe.
         log = open(folder / "log", "w+b")
         server = spawn([str(programs / "postgres"), "-D", str(data), "-c", "listen_addresses=", "-c",
@@ -145,7 +145,7 @@ def measure(jobs: int, clients: int = 16, result_bytes: int = 3000, limit_second
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=40_000)
+    parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--result-bytes", type=int, default=3000)
     parser.add_argument("--json", action="store_true")

@@ -1,7 +1,7 @@
 """`node submit` of a manifest of a million lines: the rate, the node's memory, the size of the database.
 
-A million distinct absolute paths cost little: 1,000 hard links of one tiny image in a folder, and 1,000 symbolic links to
-that folder.
+A million distinct absolute paths cost little: 1,000 hard links of one tiny image in a folder, and 1,000 symbolic links
+to that folder.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
 import time
 import zlib
 from pathlib import Path
 
-from harness import (Failed, Report, Row, Scratch, Settings, Unavailable, bytes_text, median, memory_peak_bytes,
-                     rate_text, say)
+from harness import (Failed, Report, Row, Scratch, Settings, Unavailable, bytes_text, median, rate_text,
+                     say)
 from images import tessdata_folder
 from node_process import Node
 
@@ -49,46 +48,14 @@ def write_paths(folder: Path, lines: int, manifest: Path) -> None:
             left -= min(left, len(names))
 
 
-class PeakWatch:
-    """Follows the highest memory of the newest `node submit` while it runs; VmHWM is gone with the process."""
-
-    def __init__(self, parent: int, word: str) -> None:
-        self.parent, self.word, self.peak = parent, word, 0
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> "PeakWatch":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join(5)
-
-    def _follow(self) -> None:
-        while not self.stop.wait(0.05):
-            try:
-                pids = Path(f"/proc/self/task/{self.parent}/children").read_text().split()
-            except OSError:
-                continue
-            for pid in pids:
-                try:
-                    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if self.word.encode() in words:
-                    self.peak = max(self.peak, memory_peak_bytes(int(pid)) or 0)
-
-
 def submit(settings: Settings, lines: int) -> dict:
     """Submits `lines` lines to a paused node. Raises when they are not all new jobs of it."""
     with Scratch() as folder, Node(settings, workers=1, tessdata=tessdata_folder()) as node:
         manifest = folder / "m.csv"
         write_paths(folder / "p", lines, manifest)
         node.command("pause")
-        with PeakWatch(os.getpid(), "submit") as watch:
-            ran = node.command("submit", "--manifest", str(manifest), "--batch", "million", "--json",
-                               limit_seconds=settings.limit_seconds)
+        ran = node.command("submit", "--manifest", str(manifest), "--batch", "million", "--json",
+                           limit_seconds=settings.limit_seconds, follow_memory=True)
         try:
             answer = json.loads(ran.out)
             new = int(answer["new"])
@@ -107,7 +74,7 @@ def submit(settings: Settings, lines: int) -> dict:
         peak = node.memory_peak_bytes()
         if peak is None:
             raise Failed(f"the node ended: {node.last_log_lines()}")
-        return {"seconds": ran.seconds, "node_bytes": peak, "client_bytes": watch.peak,
+        return {"seconds": ran.seconds, "node_bytes": peak, "client_bytes": ran.memory_peak_bytes,
                 "database_bytes": node.data_bytes(), "status_milliseconds": median(waits)}
 
 

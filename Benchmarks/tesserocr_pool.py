@@ -2,8 +2,8 @@
 
     python3 tesserocr_pool.py --tessdata DIR --jobs N --directory SCRATCH < lines "language<TAB>pages<TAB>path"
 
-Prints {"images", "pages", "characters", "version"}. Uses nothing but tesserocr and the standard library, so that Debian's
-python3-tesserocr (linked to the same libtesseract as everybody else here) is enough.
+Prints {"images", "pages", "characters", "version"}. Uses nothing but tesserocr and the standard library, so that
+Debian's python3-tesserocr (linked to the same libtesseract as everybody else here) is enough.
 """
 
 import argparse
