@@ -1,10 +1,12 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// Settings of every Swift target: Swift 6 language mode comes with the tools version.
+/// Settings of every Swift target: Swift 6 language mode comes with the tools version. Warnings are errors in our own
+/// targets only; those of dependencies are not ours to mend.
 let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
 ]
 
 let package = Package(
@@ -13,7 +15,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
-        .package(url: "https://github.com/apple/swift-nio.git", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
         .package(url: "https://github.com/grpc/grpc-swift-2.git", exact: "2.4.3"),
@@ -66,13 +67,50 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
+        .target(
+            name: "Configuration",
+            dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
+            swiftSettings: strict),
         .executableTarget(
             name: "node",
             dependencies: [
-                "CWorkerSandbox", "ClusterModel", "NodeRuntime", "OCR", "WorkerPool",
+                "CWorkerSandbox", "ClusterModel", "Configuration", "NodeRuntime", "OCR", "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
+
+        // Measurements.
+        .executableTarget(
+            name: "bench-engine",
+            dependencies: [
+                "ClusterModel", "Coordination", "Ledger", "NodeRuntime", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Benchmarks/bench-engine", swiftSettings: strict),
+        .executableTarget(
+            name: "ledger-bench", dependencies: ["ClusterModel", "Ledger"], path: "Benchmarks/ledger-bench",
+            swiftSettings: strict),
+
+        // Tests and the programs that they start.
+        .target(
+            name: "LedgerWorkload", dependencies: ["ClusterModel", "Ledger"], path: "Tests/LedgerWorkload",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ledger-crasher", dependencies: ["ClusterModel", "Ledger", "LedgerWorkload"],
+            path: "Tests/ledger-crasher", swiftSettings: strict),
+        .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .testTarget(
+            name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
+        .testTarget(
+            name: "LedgerTests",
+            dependencies: [
+                "ClusterModel", "Ledger", "LedgerWorkload", "ledger-crasher",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConfigurationTests", dependencies: ["ClusterModel", "Configuration"], swiftSettings: strict),
     ]
 )

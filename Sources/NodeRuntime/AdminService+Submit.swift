@@ -26,7 +26,9 @@ extension AdminService {
                 progress.wantedCopies = 1
                 try await response.write(progress)
             case .chunk(let chunk):
-                guard let (batch, header) = opened else { throw AdminError.badUsage("a submission begins with a header") }
+                guard let (batch, header) = opened else {
+                    throw AdminError.badUsage("a submission begins with a header")
+                }
                 chunkNumber += 1
                 var progress = try await admit(chunk, to: batch, header)
                 progress.chunk = chunkNumber

@@ -46,7 +46,9 @@ package enum ModelDirectory {
         // Scripts begin with a capital letter, languages never do.
         let isScript = name.first?.isUppercase ?? false
         name = name.lowercased().split(separator: "_").joined(separator: "-")
-        if isScript { return name == "fraktur" ? "tesseract-ocr-script-frak" : "tesseract-ocr-script-\(name.prefix(4))" }
+        if isScript {
+            return name == "fraktur" ? "tesseract-ocr-script-frak" : "tesseract-ocr-script-\(name.prefix(4))"
+        }
         return "tesseract-ocr-\(name)"
     }
 }

@@ -166,7 +166,8 @@ final class WorkerChild {
     }
 
     private func name(_ status: Int32) -> Failure {
-        let said = String(decoding: errorTail, as: UTF8.self).split(whereSeparator: \.isNewline).last.map { ": \($0)" } ?? ""
+        let said =
+            String(decoding: errorTail, as: UTF8.self).split(whereSeparator: \.isNewline).last.map { ": \($0)" } ?? ""
         let signal = status & 0x7F
         if signal == 0 {
             let code = (status >> 8) & 0xFF
@@ -180,7 +181,8 @@ final class WorkerChild {
         case SIGABRT where said.contains("alloc"):
             return Failure(.outOfMemory, "the worker reached its memory limit\(said)")
         default:
-            return Failure(.workerCrashed, "the worker died of signal \(signal) (\(String(cString: strsignal(signal))))\(said)")
+            return Failure(
+                .workerCrashed, "the worker died of signal \(signal) (\(String(cString: strsignal(signal))))\(said)")
         }
     }
 

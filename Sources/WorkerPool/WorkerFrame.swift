@@ -145,7 +145,9 @@ package enum WorkerFrame: Hashable, Sendable {
                     noNewPrivileges: try reader.integer() == 1))
         case 3: return .page(try reader.integer())
         case 4:
-            guard let digest = Bits128(bytes: payload.prefix(16)) else { throw Malformed(what: "a result without digest") }
+            guard let digest = Bits128(bytes: payload.prefix(16)) else {
+                throw Malformed(what: "a result without digest")
+            }
             return .result(StoredResult(digest: digest, body: Array(payload.dropFirst(16))))
         default:
             guard let raw = UInt16(exactly: try reader.integer()), let code = Failure.Code(rawValue: raw) else {

@@ -3,6 +3,7 @@
 import ArgumentParser
 internal import CWorkerSandbox
 internal import ClusterModel
+internal import Configuration
 import Foundation
 import Glibc
 internal import Logging
@@ -22,11 +23,13 @@ struct StartCommand: AsyncParsableCommand {
     @Flag(help: "Return when the node is ready; prints its pid and log file.") var detach = false
 
     func run() async throws {
-        let options = try options()
+        var logLevel = Logger.Level.info
+        let options = try options(logLevel: &logLevel)
         try Self.makeDirectory(options.dataDirectory)
         if detach { return try await startDetached(options) }
         umask(0o077)
-        let logger = Logger(label: "node") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "node") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = logLevel
         do {
             try await Node(options, logger: logger).run()
         } catch let failure as NodeFailure {
@@ -35,21 +38,58 @@ struct StartCommand: AsyncParsableCommand {
         }
     }
 
-    private func options() throws -> NodeOptions {
-        let directory = Self.absolute(dataDir ?? ProcessInfo.processInfo.environment["NODE_DATA_DIR"] ?? "./node-data")
-        guard let tessdata = ModelDirectory.locate(configured: nil) else {
+    private func options(logLevel: inout Logger.Level) throws -> NodeOptions {
+        let environment = ProcessInfo.processInfo.environment
+        let configuration: NodeConfiguration
+        do throws(ConfigurationError) {
+            configuration = try .load(path: NodeConfiguration.locate(flag: config, environment: environment))
+        } catch {
+            Self.complain(error.message, hint: error.hint)
+            throw ExitCode(ConfigurationError.exitCode)
+        }
+        let directory = Self.absolute(configuration.dataDirectory(flag: dataDir, environment: environment))
+        guard let tessdata = ModelDirectory.locate(configured: configuration.ocr.tessdata) else {
             Self.complain("no Tesseract models were found", hint: "on Debian: apt-get install tesseract-ocr-eng")
             throw ExitCode(78)
         }
-        let slots = workers ?? ProcessInfo.processInfo.activeProcessorCount
+        let configured = configuration.work.workerCount
+        let slots = workers ?? (configured > 0 ? configured : ProcessInfo.processInfo.activeProcessorCount)
         guard (1...Limits.workerCount).contains(slots) else {
             Self.complain("--workers \(slots) is not within 1...\(Limits.workerCount)", hint: "")
             throw ExitCode(64)
         }
-        let workers = WorkerPoolConfiguration(
-            executable: "/proc/self/exe", slotCount: slots, tessdata: tessdata)
-        return NodeOptions(
-            dataDirectory: directory, name: name ?? ProcessInfo.processInfo.hostName, workers: workers)
+        let ownName = name ?? (configuration.name.isEmpty ? ProcessInfo.processInfo.hostName : configuration.name)
+        var options = NodeOptions(
+            dataDirectory: directory, name: ownName,
+            workers: Self.workers(configuration, slotCount: slots, tessdata: tessdata))
+        options.clusterName = configuration.cluster.name
+        options.layout = ShardLayout(exponent: configuration.cluster.shardCount.trailingZeroBitCount)
+        options.maximumFailures = UInt32(configuration.work.maxAttempts)
+        options.maximumInterruptions = UInt32(configuration.work.maxInterruptions)
+        options.backoffBase = configuration.work.retryBackoff
+        options.backoffCeiling = configuration.work.retryBackoffMax
+        options.stopDeadline = configuration.work.stopDeadline
+        options.defaultLanguage = configuration.ocr.language
+        options.defaultProfile = configuration.profile
+        logLevel = Logger.Level(rawValue: configuration.log.level.rawValue) ?? .info
+        return options
+    }
+
+    private static func workers(
+        _ configuration: NodeConfiguration, slotCount: Int, tessdata: String
+    ) -> WorkerPoolConfiguration {
+        var workers = WorkerPoolConfiguration(executable: "/proc/self/exe", slotCount: slotCount, tessdata: tessdata)
+        workers.sandbox = configuration.worker.sandbox == .on ? .enforced : .off
+        workers.niceness = Int32(configuration.worker.nice)
+        workers.memoryBytes = UInt64(configuration.worker.memoryByteCount)
+        workers.pageDeadline = configuration.limits.pageTimeout
+        workers.cpuSecondsPerJob = configuration.worker.cpuSecondsPerPage
+        workers.recycleJobCount = configuration.worker.recycleJobs
+        workers.recycleRSSBytes = configuration.worker.recycleResidentByteCount
+        workers.maximumPixels = configuration.limits.maxPixels
+        workers.maximumBytes = configuration.limits.maxByteCount
+        workers.maximumPages = configuration.limits.maxPages
+        return workers
     }
 
     static func absolute(_ path: String) -> String {
