@@ -21,7 +21,11 @@ final class DataDirectory {
         lockDescriptor = try Self.lock(path + "/lock")
     }
 
-    deinit { close(lockDescriptor) }
+    deinit {
+        // Closing alone does not do it while a child that was just forked still has its copy.
+        unlock()
+        close(lockDescriptor)
+    }
 
     /// Lets another process, or another ledger of this one, take the directory.
     func unlock() { _ = flock(lockDescriptor, LOCK_UN) }

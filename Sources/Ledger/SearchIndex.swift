@@ -40,7 +40,8 @@ package final class SearchIndex: Sendable {
         let path = DataDirectory.searchPath(in: reader.directory)
         do throws(LedgerError) {
             connection = Mutex(try Self.open(path, node))
-        } catch  where error.kind == .corrupt || error.kind == .other || error.kind == .invalid {
+        } catch {
+            guard [.corrupt, .other, .invalid].contains(error.kind) else { throw error }
             for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
             connection = Mutex(try Self.open(path, node))
         }
@@ -131,7 +132,9 @@ package final class SearchIndex: Sendable {
         do throws(LedgerError) {
             try probe.run()
             return query
-        } catch  where error.kind == .other {
+        } catch {
+            // SQLite has no code of its own for a query that does not parse.
+            guard error.kind == .other else { throw error }
             return words.map { "\"\($0.split(separator: "\"").joined(separator: " "))\"" }.joined(separator: " ")
         }
     }

@@ -120,10 +120,9 @@ extension Operation {
             do throws(LedgerError) {
                 try ledger.owe(key, to: target)
                 return "owed"
-            } catch  where error.kind == .invalid {
-                return "invalid: \(error.message)"
             } catch {
-                throw error
+                guard error.kind == .invalid else { throw error }
+                return "invalid: \(error.message)"
             }
         case .acknowledge(let target, let index, let skew):
             let entries = try ledger.outbox(to: target, afterSequence: 0, limit: index + 1)
