@@ -69,6 +69,18 @@ package struct SourceFeed: Sendable {
         }
     }
 
+    /// A source as a command line names it, as the cluster knows it: an absolute path, or a URL as it is.
+    package static func absolute(_ given: [UInt8]) throws(SubmissionError) -> [UInt8] {
+        if complaint(aboutScheme: given) != nil { return given }
+        if given.starts(with: Array("file:///".utf8)) {
+            return SourceReference(text: String(decoding: given, as: UTF8.self)).bytes
+        }
+        guard let base = FileSystem.currentDirectory() else {
+            throw SubmissionError("the current directory cannot be found", hint: "change to one that exists")
+        }
+        return RawPath.absolute(given, base: base)
+    }
+
     /// Calls `body` with everything that is found, in order; it returns false to end.
     package func read(_ body: (FeedItem) -> Bool) throws(SubmissionError) {
         for source in sources {

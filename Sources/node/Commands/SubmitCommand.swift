@@ -1,0 +1,121 @@
+import ArgumentParser
+import ClusterModel
+import Results
+import Submission
+import Wire
+
+/// `node submit`.
+package struct SubmitCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "submit", abstract: "Hands images to the cluster; work starts with the first.",
+        discussion: """
+            Submitting again adds only what is new or changed. Directories are searched for images; symbolic links to \
+            directories are not followed.
+
+            Example: node submit --batch letters --language deu ~/scans
+            """)
+
+    @OptionGroup package var client: ClientOptions
+
+    @Argument(
+        help: ArgumentHelp("Files, directories, or - for one source a line on standard input.", valueName: "source"))
+    package var sources: [String] = []
+
+    @Option(help: ArgumentHelp("The batch; a new name is chosen when left out.", valueName: "name"))
+    package var batch: String?
+
+    @Option(help: ArgumentHelp("Language of the images: eng, or deu+eng.", valueName: "language"))
+    package var language: String?
+
+    @Option(
+        name: .customLong("language-for"), parsing: .singleValue,
+        help: ArgumentHelp("Language of the sources whose path matches; the first match wins.", valueName: "glob=language"))
+    package var languageFor: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "CSV or JSON Lines with a column 'source', if wanted 'language' and 'priority'.", valueName: "file"))
+    package var manifest: String?
+
+    @Flag(name: .customLong("null"), help: "Sources on standard input end with NUL, as `find -print0` writes them.")
+    package var isNullSeparated = false
+
+    @Option(help: ArgumentHelp("What to produce.", valueName: "text,…"))
+    package var outputs: String?
+
+    @Option(help: ArgumentHelp("Tesseract's page segmentation mode.", valueName: "n"))
+    package var psm: UInt32?
+
+    @Option(help: ArgumentHelp("Resolution to assume instead of the image's.", valueName: "n"))
+    package var dpi: UInt32?
+
+    @Option(parsing: .unconditional, help: ArgumentHelp("Higher runs earlier, -1000...1000.", valueName: "n"))
+    package var priority: Int32 = 0
+
+    @Flag(help: "Go on as files arrive (not in this version).")
+    package var watch = false
+
+    @Flag(help: "Count what would be submitted; change nothing.")
+    package var dryRun = false
+
+    @Flag(help: "Write one JSON document.")
+    package var json = false
+
+    package init() {}
+
+    package func validate() throws {
+        if sources.isEmpty, manifest == nil { throw ValidationError("Name a SOURCE or a --manifest.") }
+        if let language, LanguageSpecification.names(in: language) == nil {
+            throw ValidationError("'\(language)' is not a language; examples: eng, deu+eng")
+        }
+        if !Limits.priorityRange.contains(Int(priority)) { throw ValidationError("--priority is -1000...1000.") }
+        if let batch, batch.isEmpty || batch.utf8.count > Limits.batchNameByteCount {
+            throw ValidationError("The name of a batch has 1 to \(Limits.batchNameByteCount) bytes.")
+        }
+    }
+
+    package func run() async throws {
+        try await runCommand {
+            if watch { throw CommandFailure("--watch is not in this version", exitCode: 3) }
+            let arguments = RawArguments.process
+            let rules = try LanguageRules(languageFor.map { ($0, arguments.bytes(of: $0)) })
+            let feed = try SourceFeed(
+                sources: arguments.bytes(of: sources), manifest: manifest.map { arguments.bytes(of: $0) },
+                isNullSeparated: isNullSeparated, rules: rules)
+            try feed.checkManifest()
+            let header = header(rules)
+            let tally = try await client.withNode { admin in
+                try await SubmissionSession(header: header, feed: feed, showsProgress: !json).run(admin)
+            }
+            Output.endProgress()
+            report(tally)
+            if let broken = tally.brokenOff { throw broken }
+            return tally.accepted > 0 ? 0 : 1
+        }
+    }
+
+    private func header(_ rules: LanguageRules) -> Ocr_V1_SubmitHeader {
+        var header = Ocr_V1_SubmitHeader()
+        header.batch = batch ?? ""
+        header.language = language ?? ""
+        header.ruleLanguages = rules.languages
+        if let psm { header.profile.pageSegmentationMode = psm }
+        if let dpi { header.profile.dpi = dpi }
+        header.profile.outputs = (outputs ?? "").split(separator: ",").map(String.init)
+        header.priority = priority
+        header.dryRun = dryRun
+        return header
+    }
+
+    private func report(_ tally: SubmissionTally) {
+        if json { return Output.resultLine(tally.json.line) }
+        let verb = dryRun ? "would be submitted" : "submitted"
+        Output.resultLine(
+            "batch \(HumanText.printable(tally.batch)): \(HumanText.count(tally.submitted)) \(verb) "
+                + "(\(HumanText.count(tally.new)) new, \(HumanText.count(tally.changed)) changed), "
+                + "\(HumanText.count(tally.known)) known before, \(HumanText.count(tally.skippedTotal)) skipped")
+        if !dryRun, tally.copies < tally.wantedCopies {
+            Output.message("note: \(tally.copies) of \(tally.wantedCopies) copies")
+        }
+    }
+}
