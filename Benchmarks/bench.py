@@ -89,7 +89,9 @@ def ratio_rows(label: str, measured: dict[str, list[Measured]], why: dict[str, s
         if ours and theirs:
             spent = [median(run.cpu_seconds / run.pages for run in runs) for runs in (ours, theirs)]
             report.rows.append(Row(f"{label}: CPU a page, node against {name}", f"{spent[0]:.3f} s",
-                                   f"{spent[1]:.3f} s", median(mine.cpu_seconds / other.cpu_seconds for mine, other in zip(ours, theirs))))
+                                   f"{spent[1]:.3f} s",
+                                   median(mine.cpu_seconds / other.cpu_seconds
+                                          for mine, other in zip(ours, theirs))))
     what = f"{label}: CPU of the node itself, of all"
     if not ours:
         report.unmeasured(what, "≤", NODE_CPU_TARGET, why.get(OurNode.name, "not run"))
