@@ -59,6 +59,7 @@ class Settings:
     smallest_seconds: float
     corpus: Path | None
     corpus_cpu_seconds: float
+    corpus_repeat: int
     engine_jobs: int
     engine_few: int
     engine_many: int
@@ -85,6 +86,7 @@ class Settings:
             smallest_seconds=number("BENCH_SMALLEST_SECONDS", 12, 3),
             corpus=Path(folder) if folder else None,
             corpus_cpu_seconds=number("BENCH_CORPUS_CPU_SECONDS", 1e9, 12),
+            corpus_repeat=max(1, int(number("BENCH_CORPUS_REPEAT", 1, 1))),
             engine_jobs=int(number("BENCH_ENGINE_JOBS", 10_000, 10_000)),
             engine_few=int(number("BENCH_ENGINE_FEW", 10_000, 10_000)),
             engine_many=int(number("BENCH_ENGINE_MANY", 3_400_000, 200_000)),
@@ -168,10 +170,15 @@ atexit.register(_end_all)
 def exit_on_signals() -> None:
     """An interrupt and a SIGTERM leave through the `with` blocks, so that nothing is left running or lying about."""
 
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
     def leave(number: int, _frame: object) -> None:
+        # A second one, from an impatient hand or a group signal, must not break off the clearing up.
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in numbers:
         signal.signal(number, leave)
 
 

@@ -19,10 +19,12 @@ from node_process import Node
 
 @dataclass
 class Measured:
-    """One run over one set. `pages_per_second` counts pages; CPU figures are the node's, None for the others."""
+    """One run over one set. `cpu_seconds` is all that the run cost, commands included; what stands below it is known of
+    the node only."""
 
     seconds: float
     pages: int
+    cpu_seconds: float
     start_seconds: float | None = None
     node_cpu_seconds: float | None = None
     worker_cpu_seconds: float | None = None
@@ -55,7 +57,7 @@ class BareLoop:
         texts = out.read_bytes().count(b"\0")
         if texts not in (0, len(images), page_count(images)):
             raise Failed(f"bare-loop gave {texts} texts for {len(images)} images")
-        return Measured(ran.seconds, page_count(images))
+        return Measured(ran.seconds, page_count(images), ran.cpu_seconds)
 
 
 class ParallelTesseract:
@@ -87,7 +89,7 @@ class ParallelTesseract:
         if finished != len(images) or feeds not in (page_count(images) - len(images), page_count(images)):
             raise Failed(f"tesseract gave {finished} texts, {feeds} form feeds for {len(images)} images of "
                          f"{page_count(images)} pages")
-        return Measured(ran.seconds, page_count(images))
+        return Measured(ran.seconds, page_count(images), ran.cpu_seconds)
 
 
 class Tesserocr:
@@ -126,7 +128,7 @@ class Tesserocr:
         if found["images"] != len(images) or found["pages"] != page_count(images):
             raise Failed(f"tesserocr gave {found['images']} texts of {found['pages']} pages for {len(images)} images "
                          f"of {page_count(images)} pages")
-        return Measured(ran.seconds, page_count(images))
+        return Measured(ran.seconds, page_count(images), ran.cpu_seconds)
 
 
 class OurNode:
@@ -155,10 +157,10 @@ class OurNode:
         if waited.code != 0:
             raise Failed(f"node wait ended with {waited.code}: {waited.errors}; log: {node.last_log_lines()}")
         self.check_complete(node, images, scratch)
-        return Measured(seconds, page_count(images), start_seconds=node.start_seconds,
-                        node_cpu_seconds=after.own - before.own,
-                        worker_cpu_seconds=after.children - before.children,
-                        client_cpu_seconds=submitted.cpu_seconds + waited.cpu_seconds)
+        own, workers = after.own - before.own, after.children - before.children
+        clients = submitted.cpu_seconds + waited.cpu_seconds
+        return Measured(seconds, page_count(images), own + workers + clients, start_seconds=node.start_seconds,
+                        node_cpu_seconds=own, worker_cpu_seconds=workers, client_cpu_seconds=clients)
 
     def check_complete(self, node: Node, images: list[Image], scratch: Path) -> None:
         """Every page of every image once in the export, and each of them done."""

@@ -55,8 +55,8 @@ for line in sys.stdin:
 ENGINE = r'''#!/usr/bin/env python3
 import json, sys
 pending = int(sys.argv[sys.argv.index("--pending") + 1])
-print(json.dumps({"jobs_per_second": 12000 if pending < 100000 else 6000, "submit_per_second": 1, "status_milliseconds": 5,
-                  "database_bytes": 10, "rss_bytes": 10}))
+print(json.dumps({"jobs_per_second": 12000 if pending < 100000 else 6000, "submit_per_second": 1,
+                  "status_milliseconds": 5, "database_bytes": 10, "rss_bytes": 10}))
 '''
 
 

@@ -1,4 +1,4 @@
-"""Tests of the harness: `python3 -m unittest discover -s Benchmarks/tests`. They need no product, no server and no OCR."""
+"""Tests of the harness: `python3 -m unittest discover -s Benchmarks/tests`. They need no product, server or OCR."""
 
 import os
 import shutil
@@ -86,6 +86,7 @@ class ImagesThroughTheProduct(WithProduct):
         verdicts = {row.what: row.verdict for row in report.rows}
         self.assertEqual(verdicts["set: node against bare loop"], "**missed**")
         self.assertEqual(verdicts["set: node against tesserocr"], "not measured")
+        self.assertIn("set: CPU a page, node against bare loop", verdicts)
         self.assertEqual(failed, {})
 
 
