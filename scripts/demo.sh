@@ -84,7 +84,7 @@ mkdir -p "$output"
 
 say "Text (the first lines of each file)"
 count=0
-total=$(find "$output/text" -type f | wc -l)
+total=$(find "$output/text" -type f -name '*.txt' | wc -l)
 while IFS= read -r -d '' file; do
     count=$((count + 1))
     if [ "$count" -gt 20 ]; then
@@ -93,7 +93,7 @@ while IFS= read -r -d '' file; do
     fi
     printf '\n--- %s\n' "${file#"$output/text/"}"
     LC_ALL=C awk '/[^[:space:]]/ && shown++ < 6; END { if (!shown) print "(blank page)" }' "$file"
-done < <(find "$output/text" -type f -print0 | sort -z)
+done < <(find "$output/text" -type f -name '*.txt' -print0 | sort -z)
 
 say "Stopping the node"
 "$node" drain --force

@@ -128,10 +128,10 @@ struct ConfigurationReader {
     }
 
     private func refusal(
-        _ where: [String], _ key: String, _ problem: String, _ expected: String
+        _ place: [String], _ key: String, _ problem: String, _ expected: String
     ) -> ConfigurationError {
         ConfigurationError(
-            path: path, line: lines.line(of: `where`), key: key, problem: problem, expected: expected)
+            path: path, line: lines.line(of: place), key: key, problem: problem, expected: expected)
     }
 
     private func unknown(_ name: String, table: String?) -> ConfigurationError {

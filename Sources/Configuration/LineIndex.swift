@@ -104,7 +104,8 @@ struct LineIndex {
         while let byte = current {
             switch byte {
             case UInt8(ascii: "\""), UInt8(ascii: "'"): skipString()
-            case UInt8(ascii: "#"): while let next = current, next != UInt8(ascii: "\n") { _ = next; advance() }
+            case UInt8(ascii: "#"):
+                while current != nil, current != UInt8(ascii: "\n") { advance() }
             case UInt8(ascii: "["), UInt8(ascii: "{"):
                 depth += 1
                 advance()
