@@ -1,52 +1,94 @@
-// What an image is, from its bytes alone: names lie, and Tesseract takes what it does not know for a list of file names.
+// What a file is, by its first bytes. Names are never looked at: they lie, and Tesseract takes what it does not know
+// for a list of file names.
 
-package import ClusterModel
+import ClusterModel
 
-/// The image formats that are read.
-package enum ImageFormat: String, CaseIterable, Sendable {
-    case png, jpeg, tiff, gif, bmp, pnm, webp, jpeg2000
+/// A format that can be decoded.
+package enum ImageFormat: String, Hashable, CaseIterable, Sendable {
+    case png = "PNG"
+    case jpeg = "JPEG"
+    case tiff = "TIFF"
+    case gif = "GIF"
+    case bmp = "BMP"
+    case pnm = "PNM"
+    case webp = "WebP"
+    case jpeg2000 = "JPEG 2000"
 
-    /// Recognises a format by its magic bytes; nil if it is none of these.
+    /// The format that the first bytes announce, or nil. A match does not promise that the rest is sound.
     package static func sniff(_ bytes: UnsafeRawBufferPointer) -> ImageFormat? {
-        func begins(_ magic: [UInt8], at offset: Int = 0) -> Bool {
-            bytes.count >= offset + magic.count && magic.indices.allSatisfy { bytes[offset + $0] == magic[$0] }
+        let view = ByteView(bytes)
+        if view.starts(with: [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]) { return .png }
+        if view.starts(with: [0xFF, 0xD8, 0xFF]) { return .jpeg }
+        if view.starts(with: [0x49, 0x49, 0x2A, 0x00]) || view.starts(with: [0x4D, 0x4D, 0x00, 0x2A])
+            || view.starts(with: [0x49, 0x49, 0x2B, 0x00]) || view.starts(with: [0x4D, 0x4D, 0x00, 0x2B])
+        {
+            return .tiff
         }
-        if begins([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]) { return .png }
-        if begins([0xFF, 0xD8, 0xFF]) { return .jpeg }
-        if begins([0x49, 0x49, 42, 0]) || begins([0x4D, 0x4D, 0, 42]) { return .tiff }
-        if begins([0x49, 0x49, 43, 0]) || begins([0x4D, 0x4D, 0, 43]) { return .tiff }
-        if begins(Array("GIF87a".utf8)) || begins(Array("GIF89a".utf8)) { return .gif }
-        if begins(Array("BM".utf8)), bytes.count >= 26 { return .bmp }
-        if begins(Array("RIFF".utf8)), begins(Array("WEBP".utf8), at: 8) { return .webp }
-        if begins([0, 0, 0, 0x0C, 0x6A, 0x50, 0x20, 0x20, 0x0D, 0x0A, 0x87, 0x0A]) { return .jpeg2000 }
-        if begins([0xFF, 0x4F, 0xFF, 0x51]) { return .jpeg2000 }
-        if bytes.count > 3, bytes[0] == UInt8(ascii: "P"),
-            (UInt8(ascii: "1")...UInt8(ascii: "6")).contains(bytes[1]), [0x20, 0x09, 0x0A, 0x0D].contains(bytes[2])
+        if view.starts(with: "GIF87a") || view.starts(with: "GIF89a") { return .gif }
+        if view.starts(with: "RIFF"), view.starts(with: "WEBP", at: 8) { return .webp }
+        if view.starts(with: [0, 0, 0, 0x0C, 0x6A, 0x50, 0x20, 0x20, 0x0D, 0x0A, 0x87, 0x0A])
+            || view.starts(with: [0xFF, 0x4F, 0xFF, 0x51])
+        {
+            return .jpeg2000
+        }
+        // "BM" and "P4" begin many a text: ask for a little more.
+        if view.starts(with: "BM"), let headerSize = view.uint32(14, bigEndian: false),
+            [12, 16, 40, 52, 56, 64, 108, 124].contains(headerSize)
+        {
+            return .bmp
+        }
+        if view.starts(with: "P"), let kind = view.byte(1), (0x31...0x36).contains(kind), let next = view.byte(2),
+            [0x20, 0x09, 0x0A, 0x0D, 0x23].contains(next)
         {
             return .pnm
         }
         return nil
     }
 
-    /// The failure of bytes that are no image, with a guess at what they are.
-    package static func complaint(about bytes: UnsafeRawBufferPointer) -> Failure {
-        if bytes.isEmpty { return Failure(.emptyFile, "the file is empty") }
-        let start = String(decoding: bytes.prefix(512), as: UTF8.self).lowercased()
-        let trimmed = start.drop { $0.isWhitespace }
-        let guess: String
-        if start.hasPrefix("%pdf") {
-            guess = "a PDF (PDF files are not read by this version)"
-        } else if trimmed.hasPrefix("<!doctype html") || trimmed.hasPrefix("<html") {
-            guess = "an HTML page (a failed download?)"
-        } else if trimmed.hasPrefix("<?xml") || trimmed.hasPrefix("<error") {
-            guess = "an XML text (an object store's error?)"
-        } else if bytes.prefix(512).allSatisfy({ $0 >= 0x20 || $0 == 0x09 || $0 == 0x0A || $0 == 0x0D }) {
-            guess = "plain text"
-        } else {
-            guess = "no format that is known"
+    /// The format, or why the bytes are not an image that can be decoded.
+    ///
+    /// - Throws: `emptyFile`, or `unsupportedFormat` with what it looks like.
+    package static func identify(_ bytes: UnsafeRawBufferPointer) throws(Failure) -> ImageFormat {
+        guard !bytes.isEmpty else { throw Failure(.emptyFile, "the file is empty") }
+        if let format = sniff(bytes) { return format }
+        throw Failure(.unsupportedFormat, "not an image in a supported format; it looks like \(appearance(of: bytes))")
+    }
+
+    /// A guess for people at what bytes are that are no supported image.
+    static func appearance(of bytes: UnsafeRawBufferPointer) -> String {
+        let view = ByteView(bytes)
+        if view.starts(with: "%PDF-") { return "a PDF (take its page images out first, with pdfimages or pdftoppm)" }
+        if view.starts(with: "%!PS") { return "PostScript" }
+        if view.starts(with: [0x50, 0x4B, 0x03, 0x04]) { return "a ZIP archive or office document" }
+        if view.starts(with: [0x1F, 0x8B]) { return "gzip-compressed data" }
+        if view.starts(with: "8BPS") { return "a Photoshop document" }
+        if view.starts(with: "AT&TFORM") { return "DjVu" }
+        if view.starts(with: "ftyp", at: 4) { return "HEIC, AVIF or a video (an ISO media file)" }
+        if view.starts(with: [0xFF, 0x0A]) || view.starts(with: "JXL ", at: 4) { return "JPEG XL" }
+        if view.starts(with: [0x97, 0x4A, 0x42, 0x32]) { return "JBIG2" }
+        if view.starts(with: "P7") { return "a PAM image" }
+        let head = view.part(0, 512)
+        guard looksLikeText(head) else {
+            let first = head.part(0, 8).bytes.map { byte in
+                let digits = String(byte, radix: 16)
+                return digits.count == 1 ? "0" + digits : digits
+            }
+            return "binary data of unknown kind (it begins with \(first.joined(separator: " ")))"
         }
-        return Failure(
-            .unsupportedFormat,
-            "not an image: the bytes are \(guess); read are PNG, JPEG, TIFF, GIF, BMP, PNM, WebP and JPEG 2000")
+        let text = String(decoding: head.bytes, as: UTF8.self).lowercased()
+        if text.contains("<!doctype html") || text.contains("<html") {
+            return "an HTML page, perhaps of a failed download"
+        }
+        if text.contains("<svg") { return "an SVG drawing" }
+        if text.contains("<?xml") || text.contains("<error>") {
+            return "XML, perhaps the error answer of an object store"
+        }
+        return "plain text"
+    }
+
+    private static func looksLikeText(_ head: ByteView) -> Bool {
+        head.bytes.allSatisfy { byte in
+            byte >= 0x80 || (byte >= 0x20 && byte != 0x7F) || (0x09...0x0D).contains(byte) || byte == 0x1B
+        }
     }
 }

@@ -1,164 +1,124 @@
-// The child's side: confine, say ready, then one request after the other until the node hangs up.
+// The worker's side: a process with one thread that reads a job, recognises, answers, and ends with its parent.
 //
-// A worker never decides anything: it has no names, no network, no clock that matters. What it cannot do it says in a
-// failure frame; when it dies, the node names the death.
+// Order at the start: hello, parent-death signal, niceness, limits, sandbox, recogniser, ready. The recogniser is made
+// inside the sandbox: models are files that somebody downloaded.
 
-package import ClusterModel
+import ClusterModel
 import CWorkerSandbox
 import Glibc
 
-/// Whether a worker gives up its rights.
-package enum SandboxPolicy: String, Hashable, Sendable {
-    case enforced, off
-}
-
-/// The recogniser inside a worker.
-package protocol WorkerRecogniser {
-    /// Recognises one image. `pageBegins` is told each page before it is decoded.
-    mutating func recognise(
-        image: UnsafeRawBufferPointer, request: WorkerRequest, pageBegins: (Int) -> Void
-    ) throws(Failure) -> StoredResult
-}
-
-/// What the parent put on the command line of a worker: `worker PARENT SANDBOX MEMORY NICE TESSDATA`.
-package struct WorkerArguments: Hashable, Sendable {
-    package var parent: Int32
-    package var sandbox: SandboxPolicy
-    package var memoryBytes: UInt64
-    package var niceness: Int32
-    package var tessdata: String
-
-    package init(parent: Int32, sandbox: SandboxPolicy, memoryBytes: UInt64, niceness: Int32, tessdata: String) {
-        self.parent = parent
-        self.sandbox = sandbox
-        self.memoryBytes = memoryBytes
-        self.niceness = niceness
-        self.tessdata = tessdata
-    }
-
-    /// Reads the arguments after the word `worker`; nil when they are not those of a worker.
-    package init?(_ arguments: [String]) {
-        guard arguments.count == 5, let parent = Int32(arguments[0]),
-            let sandbox = SandboxPolicy(rawValue: arguments[1]), let memory = UInt64(arguments[2]),
-            let niceness = Int32(arguments[3])
-        else { return nil }
-        self.init(
-            parent: parent, sandbox: sandbox, memoryBytes: memory, niceness: niceness, tessdata: arguments[4])
-    }
-
-    var text: [String] {
-        ["\(parent)", sandbox.rawValue, "\(memoryBytes)", "\(niceness)", tessdata]
-    }
-}
-
 package enum WorkerProcess {
-    /// Exit codes of a worker that could not begin; the parent shows its standard error.
-    private static let cannotConfine: Int32 = 71
+    /// Exit statuses of the worker itself; 0 is the node closing the socket.
+    enum ExitStatus {
+        static let protocolViolation: CInt = 70
+        static let orphaned: CInt = 71
+        static let answerLost: CInt = 74
+    }
 
-    /// Runs a worker until its socket closes. `makeRecogniser` is called before the rights are given up.
-    package static func run(
-        _ arguments: WorkerArguments, makeRecogniser: () -> some WorkerRecogniser
+    /// Runs a worker on the socket at descriptor 3 until the node closes it.
+    ///
+    /// - Parameters:
+    ///   - sandbox: nil enters the sandbox when the node's hello says so; a value overrides it.
+    ///   - makeRecogniser: called once, inside the sandbox.
+    package static func run<Recogniser: WorkerRecogniser>(
+        sandbox: SandboxPolicy? = nil, makeRecogniser: (WorkerHello) -> Recogniser
     ) -> Never {
-        guard worker_die_with_parent(arguments.parent) == 0 else { exit(0) }
-        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, arguments.niceness)
-        var recogniser = makeRecogniser()
-        let confinement = confine(arguments)
-        send(.ready(confinement))
-        var buffer: [UInt8] = []
-        while let (request, descriptor) = receive(&buffer) {
-            _ = worker_limit_cpu(UInt64(clamping: request.cpuSeconds))
-            let frame: WorkerFrame
-            do throws(Failure) {
-                frame = .result(try answer(to: request, descriptor, &recogniser))
-            } catch {
-                frame = .failure(error)
+        var link = WorkerLink(socket: WORKER_SOCKET_DESCRIPTOR)
+        guard case .hello(let hello)? = link.receive().frame,
+            hello.protocolVersion == WorkerHello.protocolVersion
+        else {
+            complain("worker: this command is started by a node, not by hand")
+            exit(ExitStatus.protocolViolation)
+        }
+        guard worker_die_with_parent(hello.parentPID) == 0 else { exit(ExitStatus.orphaned) }
+        worker_set_name("ocr-worker")
+        _ = worker_set_niceness(CInt(hello.niceness))
+        if worker_limit_resources(hello.memoryLimitBytes, 64) != 0 { complain("worker: a resource limit was refused") }
+        _ = worker_install_new_handler()
+        let report = enter(sandbox ?? hello.sandbox, tessdata: hello.tessdata)
+
+        var recogniser = makeRecogniser(hello)
+        var languages: [String] = []
+        link.send(.ready(WorkerReady(sandbox: report)))
+        while true {
+            let (frame, descriptor) = link.receive()
+            guard case .job(var request)? = frame else { exit(ExitStatus.protocolViolation) }
+            if hello.cpuLimitSeconds > 0 { _ = worker_limit_cpu_from_now(UInt64(hello.cpuLimitSeconds)) }
+            request.progress = PageProgress(
+                socket: WORKER_SOCKET_DESCRIPTOR, cpuLimitSeconds: hello.cpuLimitSeconds)
+            let answer = answer(request, image: descriptor, with: &recogniser)
+            let loaded = recogniser.loadedLanguages
+            if loaded != languages {
+                languages = loaded
+                link.send(.languages(loaded))
             }
-            close(descriptor)
-            send(frame)
+            link.send(answer)
         }
-        exit(0)
-    }
-
-    private static func confine(_ arguments: WorkerArguments) -> Confinement {
-        func require(_ status: Int32, _ what: String) {
-            guard status != 0 else { return }
-            fail("\(what): \(String(cString: strerror(status)))")
-        }
-        require(worker_set_limits(arguments.memoryBytes), "setting limits")
-        guard arguments.sandbox == .enforced else { return .none }
-        require(worker_no_new_privileges(), "no_new_privs")
-        let abi = worker_landlock(arguments.tessdata)
-        if abi < 0 { fail("landlock: \(String(cString: strerror(-abi)))") }
-        require(worker_seccomp(), "seccomp")
-        return Confinement(seccomp: true, landlockABI: Int(abi), noNewPrivileges: true)
-    }
-
-    private static func fail(_ message: String) -> Never {
-        let line = "worker: \(message)\n"
-        _ = line.withCString { write(2, $0, strlen($0)) }
-        exit(cannotConfine)
     }
 
     private static func answer(
-        to request: WorkerRequest, _ descriptor: Int32, _ recogniser: inout some WorkerRecogniser
-    ) throws(Failure) -> StoredResult {
-        let bytes = try read(descriptor, limit: request.maximumBytes)
-        let outcome: Result<StoredResult, Failure> = bytes.withUnsafeBytes { image in
-            do throws(Failure) {
-                return .success(
-                    try recogniser.recognise(image: image, request: request) { number in send(.page(number)) })
-            } catch {
-                return .failure(error)
+        _ request: WorkerRequest, image descriptor: CInt, with recogniser: inout some WorkerRecogniser
+    ) -> Frame {
+        do throws(Failure) {
+            let image = try ImageBytes(reading: descriptor, limit: request.limits.bytes)
+            let result = try recogniser.recognise(image: image.bytes, request: request)
+            guard result.body.count <= Limits.resultByteCount else {
+                throw Failure(.engineError, "the result has \(result.body.count) bytes, more than can be stored")
             }
+            return .result(result)
+        } catch {
+            return .failure(error)
         }
-        return try outcome.get()
     }
 
-    /// Reads the whole file. It is read, not mapped: a file that shrinks must not kill the worker.
-    private static func read(_ descriptor: Int32, limit: Int) throws(Failure) -> [UInt8] {
-        let size = Int(max(0, lseek(descriptor, 0, SEEK_END)))
-        lseek(descriptor, 0, SEEK_SET)
-        guard size <= limit else {
-            throw Failure(.tooManyBytes, "\(size) bytes, more than \(limit) (limit max_bytes)")
+    private static func enter(_ policy: SandboxPolicy, tessdata: String) -> SandboxReport {
+        guard policy == .enforced else { return SandboxReport(policy: .off) }
+        var report = worker_sandbox_report()
+        tessdata.withCString { path in
+            var readable: [UnsafePointer<CChar>?] = [path]
+            worker_sandbox_enter(&readable, 1, &report)
         }
-        var failure: Failure?
-        let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-            while count < size {
-                let got = Glibc.read(descriptor, buffer.baseAddress.map { $0 + count }, size - count)
-                if got < 0, errno == EINTR { continue }
-                if got < 0 { failure = Failure(.sourceUnreadable, String(cString: strerror(errno))) }
-                if got <= 0 { break }
-                count += got
-            }
-        }
-        if let failure { throw failure }
-        return bytes
+        return SandboxReport(
+            policy: .enforced, landlockABI: Int(report.landlock_abi), seccomp: report.seccomp == 1,
+            noNewPrivileges: report.no_new_privs == 1, noCapabilities: report.no_capabilities == 1,
+            landlockError: Int(report.landlock_error), seccompError: Int(report.seccomp_error))
     }
 
-    private static func send(_ frame: WorkerFrame) {
-        // When the node is gone there is nobody to tell.
-        guard worker_send(WORKER_SOCKET, frame.encoded, frame.encoded.count, -1) == 0 else { exit(0) }
+    private static func complain(_ line: String) {
+        _ = Descriptor.writeAll(Array((line + "\n").utf8), to: STDERR_FILENO)
+    }
+}
+
+/// The worker's end of the socket. Ends the process when the node is gone.
+private struct WorkerLink {
+    let socket: CInt
+    private var reader = FrameReader()
+
+    init(socket: CInt) { self.socket = socket }
+
+    func send(_ frame: Frame) {
+        guard Descriptor.writeAll(frame.encoded, to: socket) else { exit(WorkerProcess.ExitStatus.answerLost) }
     }
 
-    /// The next request and its descriptor; nil at the end of the connection. A malformed request ends the worker.
-    private static func receive(_ buffer: inout [UInt8]) -> (WorkerRequest, Int32)? {
-        var descriptor: Int32 = -1
+    /// The next frame and the descriptor that came with it, or -1. Nil for bytes that are not a frame.
+    mutating func receive() -> (frame: Frame?, descriptor: CInt) {
+        var held: CInt = -1
         while true {
-            do throws(WorkerFrame.Malformed) {
-                if let (frame, count) = try WorkerFrame.decode(buffer) {
-                    buffer.removeFirst(count)
-                    guard case .request(let request) = frame, descriptor >= 0 else { fail("an unexpected frame") }
-                    return (request, descriptor)
-                }
+            do throws(FrameError) {
+                if let frame = try reader.next() { return (frame, held) }
             } catch {
-                fail("a malformed frame: \(error.what)")
+                return (nil, held)
             }
-            var chunk = [UInt8](repeating: 0, count: 4_096)
-            var received: Int32 = -1
-            let count = worker_receive(WORKER_SOCKET, &chunk, chunk.count, &received)
-            if received >= 0 { descriptor = received }
-            guard count > 0 else { return nil }
-            buffer += chunk[..<count]
+            withUnsafeTemporaryAllocation(byteCount: 4_096, alignment: 8) { buffer in
+                var descriptor: CInt = -1
+                let count = worker_receive(socket, buffer.baseAddress, buffer.count, &descriptor)
+                if count <= 0 { exit(0) }
+                if descriptor >= 0 {
+                    if held >= 0 { close(held) }
+                    held = descriptor
+                }
+                reader.append(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            }
         }
     }
 }

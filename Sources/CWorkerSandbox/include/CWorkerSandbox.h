@@ -1,58 +1,92 @@
-// What a confined worker process needs from the kernel and Swift cannot say: spawning with closed descriptors, passing a
-// descriptor over a socket, seccomp, Landlock, prctl.
-
-#ifndef CWORKERSANDBOX_H
-#define CWORKERSANDBOX_H
+// What Swift cannot call by itself on Linux: variadic system calls, the control messages of a Unix socket, seccomp,
+// Landlock, and a spawn that closes every descriptor it does not hand over.
+//
+// Every function returns 0 (or a count) on success and a negative errno on failure; none of them exits or prints.
+#ifndef C_WORKER_SANDBOX_H
+#define C_WORKER_SANDBOX_H
 
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/// Descriptor number of the socket to the node in a worker.
-#define WORKER_SOCKET 3
+/// The descriptor at which a worker finds its socket.
+#define WORKER_SOCKET_DESCRIPTOR 3
+/// Exit status of a worker whose C++ allocation failed.
+#define WORKER_OUT_OF_MEMORY_STATUS 77
 
-/// Starts `path` with the socket at WORKER_SOCKET, /dev/null as standard input and output, `error_descriptor` as
-/// standard error and every other descriptor closed. Returns 0 or an errno; `process` is set on success.
-int worker_spawn(const char *path, char *const arguments[], char *const environment[], int socket_descriptor,
-                 int error_descriptor, pid_t *process);
+/// What is in force after `worker_sandbox_enter`.
+struct worker_sandbox_report {
+    /// Landlock ABI in force; 0 where the kernel has none.
+    int32_t landlock_abi;
+    /// errno of what Landlock refused; 0 when it is in force.
+    int32_t landlock_error;
+    /// 1 when the system call filter is in force.
+    int32_t seccomp;
+    int32_t seccomp_error;
+    /// 1 when no_new_privs is set.
+    int32_t no_new_privs;
+    /// 1 when the process holds no capability.
+    int32_t no_capabilities;
+};
 
-/// Starts `path` in a session of its own, with `log_descriptor` as standard output and error. Returns 0 or an errno.
-int worker_spawn_detached(const char *path, char *const arguments[], char *const environment[], int log_descriptor,
-                          pid_t *process);
+// Parent side.
 
-/// A pair of connected stream sockets, close-on-exec. Returns 0 or an errno.
+/// Starts `path` with /dev/null as standard input and output, `error_descriptor` as standard error and `socket` at
+/// WORKER_SOCKET_DESCRIPTOR; every other descriptor is closed, every signal is unblocked and at its default.
+/// `socket` and `error_descriptor` must be above WORKER_SOCKET_DESCRIPTOR.
+int worker_spawn(
+    pid_t *pid, const char *path, char *const arguments[], char *const environment[], int socket, int error_descriptor);
+
+/// A connected pair of stream sockets, both close-on-exec and above WORKER_SOCKET_DESCRIPTOR.
 int worker_socket_pair(int descriptors[2]);
+/// A pipe, both ends close-on-exec and above WORKER_SOCKET_DESCRIPTOR, the read end (0) non-blocking.
+int worker_pipe(int descriptors[2]);
+/// A descriptor that becomes readable when the process ends, or a negative errno (before Linux 5.3).
+int worker_pid_descriptor(pid_t pid);
 
-/// A pipe whose ends are close-on-exec and whose reading end does not block. Returns 0 or an errno.
-int worker_error_pipe(int descriptors[2]);
+/// An event descriptor, close-on-exec and non-blocking: writing 8 bytes makes it readable until it is read.
+int worker_wake_descriptor(void);
 
-/// Sends all of `bytes`, the first part together with `descriptor` unless that is negative. Returns 0 or an errno.
-int worker_send(int socket_descriptor, const void *bytes, size_t count, int descriptor);
+/// Sends bytes and, where `descriptor` is not negative, that descriptor with the first of them. Never raises SIGPIPE,
+/// never blocks. Returns how many bytes went out.
+ssize_t worker_send(int socket, const void *bytes, size_t count, int descriptor);
 
-/// Receives up to `count` bytes; a descriptor that came along is put into `descriptor` (else -1).
-/// Returns bytes received, 0 at the end, or -errno.
-ssize_t worker_receive(int socket_descriptor, void *bytes, size_t count, int *descriptor);
+/// Waits for a child; `cpu_seconds` is the processor time that it used. `options` are those of wait4. Returns the pid,
+/// 0 when WNOHANG found it alive, or a negative errno. `*code` is the exit status, or the signal when `*signalled`.
+pid_t worker_wait(pid_t pid, int options, int *signalled, int *code, double *cpu_seconds);
 
-/// Asks the kernel for SIGKILL when the parent's thread ends, and checks that the parent is still `parent`.
+// Child side.
+
+/// Receives up to `count` bytes, blocking; a descriptor that came along is stored (close-on-exec), or -1. Descriptors
+/// beyond one are refused by the kernel.
+ssize_t worker_receive(int socket, void *bytes, size_t count, int *descriptor);
+
+/// SIGKILL when the thread that spawned this process ends. Fails with ESRCH when `parent` is no longer the parent.
 int worker_die_with_parent(pid_t parent);
 
-/// Memory, file, process and core limits. Returns 0 or an errno.
-int worker_set_limits(uint64_t memory_bytes);
+/// The name that `top` shows: at most 15 bytes.
+void worker_set_name(const char *name);
 
-/// Lets the CPU limit strike `seconds` of CPU time from now. Returns 0 or an errno.
-int worker_limit_cpu(uint64_t seconds);
+/// Adds to the niceness. Failure is of no consequence to correctness.
+int worker_set_niceness(int niceness);
 
-int worker_no_new_privileges(void);
+/// Limits that hold for the life of the worker; `address_space_bytes` 0 leaves memory unlimited.
+int worker_limit_resources(uint64_t address_space_bytes, uint64_t descriptor_count);
 
-/// Allows reading below `directory` and no other use of the file system. Returns the ABI in force, 0 when the kernel
-/// has no Landlock, or -errno.
-int worker_landlock(const char *directory);
+/// SIGXCPU after `seconds` of processor time from now, counted in whole seconds; 0 takes the limit away.
+int worker_limit_cpu_from_now(uint64_t seconds);
 
-/// Installs the system call filter. Returns 0 or an errno.
-int worker_seccomp(void);
+/// Makes a failed C++ allocation exit with WORKER_OUT_OF_MEMORY_STATUS instead of throwing through C and Swift frames.
+/// Returns 0, or -ENOSYS where no C++ runtime is linked.
+int worker_install_new_handler(void);
 
-/// Waits for a process without blocking. Returns 1 when it has ended (`status`, `cpu_microseconds` set), 0 if not yet,
-/// -errno on error.
-int worker_reap(pid_t process, int block, int *status, uint64_t *cpu_microseconds);
+/// Enters the sandbox for good: no capabilities, no_new_privs, Landlock with read access beneath `readable` only, and
+/// the system call filter. What the kernel does not offer is left out and reported.
+void worker_sandbox_enter(
+    const char *const readable[], size_t readable_count, struct worker_sandbox_report *report);
+
+// Parts of worker_sandbox_enter.
+int worker_landlock_enter(const char *const readable[], size_t readable_count, int32_t *abi);
+int worker_seccomp_enter(void);
 
 #endif

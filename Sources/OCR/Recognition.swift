@@ -1,0 +1,22 @@
+// What recognition of one file gives.
+
+import ClusterModel
+
+/// The recognised pages of one file, and what made them.
+package struct Recognition: Hashable, Sendable {
+    /// The pages asked for, in order; at least one.
+    package var pages: [PageResult]
+    /// SHA-256 of the bytes given, 32 bytes.
+    package var sourceSHA256: [UInt8]
+    /// "tesseract 5.3.0 leptonica-1.82.0".
+    package var engine: String
+    /// "deu:1a2b3c4d5e6f7a8b,eng:…": the models used, in order, with the first 16 hexadecimal digits of their SHA-256.
+    package var models: String
+
+    package init(pages: [PageResult], sourceSHA256: [UInt8], engine: String, models: String) {
+        self.pages = pages
+        self.sourceSHA256 = sourceSHA256
+        self.engine = engine
+        self.models = models
+    }
+}

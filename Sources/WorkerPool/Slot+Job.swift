@@ -1,0 +1,134 @@
+// One job on a worker: hand it over, watch its deadlines, take its answer or name its death.
+
+import ClusterModel
+import Glibc
+import Synchronization
+
+extension Slot {
+    /// What became of the worker.
+    enum WorkerFate {
+        case survived
+        /// Buried; its job is answered.
+        case ended
+        /// Buried before it took the job, which is back at the head of the queue.
+        case neverBegan
+    }
+
+    func work(
+        _ assignment: Assignment, source: Result<OpenedSource, Failure>, on worker: WorkerChild,
+        prefetched: inout Prefetched?
+    ) -> WorkerFate {
+        let began = MonotonicClock.nanoseconds()
+        let descriptor: CInt
+        switch source {
+        case .failure(let failure):
+            finish(assignment, .failed(failure), began: began)
+            return .survived
+        case .success(let opened): descriptor = opened.descriptor
+        }
+        let request = WorkerRequest(
+            key: assignment.key, language: assignment.specification.language, profile: assignment.profile,
+            pages: assignment.specification.pages, limits: configuration.limits)
+        worker.forgetErrors()
+        let deadline = MonotonicClock.deadline(after: configuration.hardDeadline)
+        // The worker gets its own copy of the descriptor, which `source` keeps open until then.
+        let isSent = withExtendedLifetime(source) {
+            worker.send(.job(request), descriptor: descriptor, by: deadline)
+        }
+        guard isSent else {
+            let death = bury(worker, patience: .seconds(2))
+            callbacks.onEvent(
+                .died(slot: index, pid: worker.pid, job: nil, failure: death.failure(insideFrame: false)))
+            shared.withLock { shared in
+                shared.statistics.job = nil
+                shared.statistics.jobStarted = nil
+                shared.queue.insert(assignment, at: 0)
+            }
+            return .neverBegan
+        }
+        switch awaitAnswer(worker, deadline: deadline, prefetched: &prefetched) {
+        case .answered(let outcome):
+            worker.jobs += 1
+            finish(assignment, outcome, began: began)
+            return .survived
+        case .died(let failure):
+            callbacks.onEvent(.died(slot: index, pid: worker.pid, job: assignment.key, failure: failure))
+            finish(assignment, .failed(failure), began: began)
+            return .ended
+        case .stopped:
+            finish(assignment, .returned, began: began)
+            return .ended
+        }
+    }
+
+    private enum Answer {
+        case answered(WorkOutcome)
+        case died(Failure)
+        case stopped
+    }
+
+    /// Returns with the worker idle (`answered`) or buried.
+    private func awaitAnswer(_ worker: WorkerChild, deadline: Int64, prefetched: inout Prefetched?) -> Answer {
+        var pageDeadline = deadline
+        var page: UInt32 = 0
+        prefetchNext(&prefetched)
+        while true {
+            let stop = stopDeadline
+            switch worker.wait(until: min(pageDeadline, stop ?? .max), wake: wake) {
+            case .frame(.page(let number)):
+                // Rising and bounded: a worker cannot prolong its life without end.
+                guard number > page, number <= configuration.limits.pages else {
+                    return .died(nonsense(worker, "page \(number) after page \(page)"))
+                }
+                page = number
+                pageDeadline = MonotonicClock.deadline(after: configuration.hardDeadline)
+            case .frame(.languages(let names)): shared.withLock { $0.statistics.languages = names }
+            case .frame(.result(let result)):
+                guard callbacks.validate(result) else { return .died(nonsense(worker, "a malformed result")) }
+                return .answered(.recognised(result))
+            case .frame(.failure(let failure)): return .answered(.failed(failure))
+            case .frame(let frame): return .died(nonsense(worker, "a message out of place (\(frame.kind))"))
+            case .broken(let error): return .died(nonsense(worker, error.text))
+            case .woken:
+                clearWake()
+                prefetchNext(&prefetched)
+            case .ended:
+                let insideFrame = worker.isInsideFrame
+                return .died(bury(worker, patience: .seconds(2)).failure(insideFrame: insideFrame))
+            case .timeout:
+                _ = bury(worker)
+                if let stop, MonotonicClock.nanoseconds() >= stop { return .stopped }
+                let place = page == 0 ? "the first page" : "page \(page)"
+                return .died(
+                    Failure(.timeout, "\(place) took longer than \(configuration.hardDeadline.inSeconds) s"))
+            }
+        }
+    }
+
+    /// Kills a worker whose words make no sense: its memory cannot be trusted any more.
+    private func nonsense(_ worker: WorkerChild, _ what: String) -> Failure {
+        _ = bury(worker)
+        return Failure(.workerProtocol, "the worker sent \(what)")
+    }
+
+    /// Opens the next job's source while the worker is busy, so that its first read finds it in memory.
+    private func prefetchNext(_ prefetched: inout Prefetched?) {
+        guard let next = shared.withLock({ $0.stopDeadline == nil ? $0.queue.first : nil }) else { return }
+        let isThere = prefetched.map { $0.assignment == next } ?? false
+        if isThere { return }
+        let source = callbacks.openSource(next)
+        if case .success(let opened) = source { opened.prefetch() }
+        prefetched = Prefetched(assignment: next, source: source)
+    }
+
+    private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {
+        shared.withLock { shared in
+            shared.statistics.job = nil
+            shared.statistics.jobStarted = nil
+            shared.statistics.state = .idle
+            if outcome != .returned { shared.statistics.jobsDone += 1 }
+        }
+        let milliseconds = Int((MonotonicClock.nanoseconds() - began) / 1_000_000)
+        callbacks.onOutcome(index, assignment, outcome, milliseconds)
+    }
+}
