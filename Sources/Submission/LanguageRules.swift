@@ -18,7 +18,8 @@ package struct LanguageRules: Sendable {
         var rules: [Rule] = []
         for (text, bytes) in texts {
             guard let equals = bytes.lastIndex(of: UInt8(ascii: "=")), equals > 0 else {
-                throw SubmissionError("'\(text)' is not GLOB=LANGUAGE", hint: "example: --language-for '*/german/*=deu'")
+                throw SubmissionError(
+                    "'\(text)' is not GLOB=LANGUAGE", hint: "example: --language-for '*/german/*=deu'")
             }
             let language = String(decoding: bytes[(equals + 1)...], as: UTF8.self)
             guard LanguageSpecification.names(in: language) != nil else {

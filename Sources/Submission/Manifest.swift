@@ -23,7 +23,8 @@ package struct Manifest {
         let start = firstBytes.starts(with: [0xEF, 0xBB, 0xBF]) ? firstBytes.dropFirst(3) : firstBytes[...]
         let space: Set<UInt8> = [0x20, 0x09, 0x0A, 0x0D]
         guard let first = start.first(where: { !space.contains($0) }) else {
-            throw SubmissionError("the manifest \(name) is empty", hint: "it needs a header line with a column 'source'")
+            throw SubmissionError(
+                "the manifest \(name) is empty", hint: "it needs a header line with a column 'source'")
         }
         if first == UInt8(ascii: "[") {
             throw SubmissionError(
@@ -154,7 +155,8 @@ package struct Manifest {
                 return try body(
                     .skipped(
                         source: Array(place.utf8),
-                        reason: "not a JSON object with a text 'source', and if wanted 'language' and a number 'priority'"
+                        reason:
+                            "not a JSON object with a text 'source', and if wanted 'language' and a number 'priority'"
                     ))
             }
             return try body(

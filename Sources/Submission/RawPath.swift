@@ -12,7 +12,11 @@ package enum RawPath {
         func append(_ bytes: [UInt8]) {
             for component in bytes.split(separator: slash) {
                 if component.elementsEqual([dot]) { continue }
-                if component.elementsEqual([dot, dot]) { _ = components.popLast() } else { components.append(component) }
+                if component.elementsEqual([dot, dot]) {
+                    _ = components.popLast()
+                } else {
+                    components.append(component)
+                }
             }
         }
         if path.first != slash { append(base) }

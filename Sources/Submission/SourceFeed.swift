@@ -148,7 +148,9 @@ package struct SourceFeed: Sendable {
         if named.contains(0) { return skip(given, "a name cannot hold a NUL byte") }
         let path = RawPath.absolute(named, base: base)
         guard path.count <= DirectoryWalk.pathByteLimit else { return skip(path, FileSystem.reason(ENAMETOOLONG)) }
-        guard let facts = FileFacts.look(at: path, followLinks: true) else { return skip(path, FileSystem.reason(errno)) }
+        guard let facts = FileFacts.look(at: path, followLinks: true) else {
+            return skip(path, FileSystem.reason(errno))
+        }
         switch facts.kind {
         case .directory where walksDirectories:
             return DirectoryWalk.walk(path) { found in
@@ -163,7 +165,9 @@ package struct SourceFeed: Sendable {
         case .symbolicLink, .other:
             return skip(path, "not a regular file")
         case .regular:
-            guard FileSystem.withPath(path, { access($0, R_OK) }) == 0 else { return skip(path, FileSystem.reason(errno)) }
+            guard FileSystem.withPath(path, { access($0, R_OK) }) == 0 else {
+                return skip(path, FileSystem.reason(errno))
+            }
             return body(.entry(entry(path, facts.fingerprint, language: language, priority: priority)))
         }
     }
