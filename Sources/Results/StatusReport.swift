@@ -99,7 +99,8 @@ package struct StatusReport: Sendable {
 
     private static func json(_ slot: Ocr_V1_SlotStatus) -> JSONValue {
         .object([
-            ("slot", .unsigned(UInt64(slot.slot))), ("state", .text(slot.state)), ("pid", .known(slot.hasPid, slot.pid)),
+            ("slot", .unsigned(UInt64(slot.slot))), ("state", .text(slot.state)),
+            ("pid", .known(slot.hasPid, slot.pid)),
             ("job", .known(slot.hasJob, slot.job)),
             ("source", slot.hasSource ? .text(SourceText.text(slot.source)) : .null),
             ("running_seconds", .known(slot.hasRunningSeconds, slot.runningSeconds)),

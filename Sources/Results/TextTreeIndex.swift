@@ -16,7 +16,9 @@ final class TextTreeIndex {
 
     /// - Parameter file: components of the text's path below the tree; nil where there is no text.
     func add(_ record: ExportRecord, file components: [[UInt8]]?) throws(ExportError) {
-        var members = record.columns.filter { ["job", "source", "batch", "outcome", "language", "reason"].contains($0.0) }
+        var members = record.columns.filter {
+            ["job", "source", "batch", "outcome", "language", "reason"].contains($0.0)
+        }
         if let result = record.result {
             members += [("pages", JSONValue(result.pages.count)), ("blank", .bool(result.isBlank))]
         }

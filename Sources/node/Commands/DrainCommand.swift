@@ -16,7 +16,8 @@ package struct DrainCommand: AsyncParsableCommand {
 
     @OptionGroup package var client: ClientOptions
 
-    @Argument(help: ArgumentHelp("Name or id of a node; the one at the data directory when left out.", valueName: "node"))
+    @Argument(
+        help: ArgumentHelp("Name or id of a node; the one at the data directory when left out.", valueName: "node"))
     package var node: String?
 
     @Option(help: ArgumentHelp("How long running jobs may take to finish.", valueName: "time"))
@@ -77,10 +78,13 @@ package struct DrainCommand: AsyncParsableCommand {
             }
             Output.endProgress()
             guard let last else { throw CommandFailure("the node said nothing about its drain") }
-            if !json, !last.message.isEmpty, last.finished || detach { Output.resultLine(HumanText.printable(last.message)) }
+            if !json, !last.message.isEmpty, last.finished || detach {
+                Output.resultLine(HumanText.printable(last.message))
+            }
             if last.finished { return Int32(clamping: last.exitCode) }
             if detach { return 0 }
-            throw CommandFailure("the node ended before its drain was verified", hint: "do not terminate it yet", exitCode: 2)
+            throw CommandFailure(
+                "the node ended before its drain was verified", hint: "do not terminate it yet", exitCode: 2)
         }
     }
 

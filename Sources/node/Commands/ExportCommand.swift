@@ -133,7 +133,8 @@ private final class ExportProgress {
 
     static func pendingFailure(_ tally: [String: UInt64]) -> CommandFailure {
         CommandFailure(
-            "\(summary(tally)): nothing was written", hint: "wait for the rest (node wait), or accept it with --partial",
+            "\(summary(tally)): nothing was written",
+            hint: "wait for the rest (node wait), or accept it with --partial",
             exitCode: 2)
     }
 

@@ -35,7 +35,8 @@ package struct ResumeCommand: AsyncParsableCommand {
 package struct PauseOptions: ParsableArguments {
     @OptionGroup package var client: ClientOptions
 
-    @Argument(help: ArgumentHelp("Name or id of a node; the one at the data directory when left out.", valueName: "node"))
+    @Argument(
+        help: ArgumentHelp("Name or id of a node; the one at the data directory when left out.", valueName: "node"))
     package var node: String?
 
     @Flag(help: "All nodes.")

@@ -53,7 +53,8 @@ package struct SearchCommand: AsyncParsableCommand {
 
     private func line(_ hit: Ocr_V1_SearchHit, isColored: Bool) -> String {
         let source = HumanText.printable(SourceText.text(hit.source)) + (hit.hasPage ? " page \(hit.page)" : "")
-        return "\(source): \(marked(hit.snippet, begin: isColored ? "\u{1B}[1m" : "[", end: isColored ? "\u{1B}[0m" : "]"))"
+        return
+            "\(source): \(marked(hit.snippet, begin: isColored ? "\u{1B}[1m" : "[", end: isColored ? "\u{1B}[0m" : "]"))"
     }
 
     /// The snippet on one line, its matches marked.

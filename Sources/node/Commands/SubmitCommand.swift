@@ -29,7 +29,8 @@ package struct SubmitCommand: AsyncParsableCommand {
 
     @Option(
         name: .customLong("language-for"), parsing: .singleValue,
-        help: ArgumentHelp("Language of the sources whose path matches; the first match wins.", valueName: "glob=language"))
+        help: ArgumentHelp(
+            "Language of the sources whose path matches; the first match wins.", valueName: "glob=language"))
     package var languageFor: [String] = []
 
     @Option(
@@ -67,6 +68,11 @@ package struct SubmitCommand: AsyncParsableCommand {
         if sources.isEmpty, manifest == nil { throw ValidationError("Name a SOURCE or a --manifest.") }
         if let language, LanguageSpecification.names(in: language) == nil {
             throw ValidationError("'\(language)' is not a language; examples: eng, deu+eng")
+        }
+        do {
+            _ = try LanguageRules(languageFor.map { ($0, Array($0.utf8)) })
+        } catch {
+            throw ValidationError("--language-for: \(error)")
         }
         if !Limits.priorityRange.contains(Int(priority)) { throw ValidationError("--priority is -1000...1000.") }
         if let batch, batch.isEmpty || batch.utf8.count > Limits.batchNameByteCount {

@@ -1,0 +1,4 @@
+import ArgumentParser
+@main struct TrialCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "node", subcommands: clientCommands)
+}
