@@ -61,7 +61,7 @@ let package = Package(
         .target(
             name: "NodeRuntime",
             dependencies: [
-                "CTesseract", "ClusterModel", "Coordination", "ImageSources", "Ledger", "OCR", "Wire", "WorkerPool",
+                "ClusterModel", "Coordination", "ImageSources", "Ledger", "OCR", "Wire", "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
@@ -71,12 +71,22 @@ let package = Package(
             name: "Configuration",
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
+        .target(name: "Submission", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .target(
+            name: "Results",
+            dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: strict),
         .executableTarget(
             name: "node",
             dependencies: [
-                "CWorkerSandbox", "ClusterModel", "Configuration", "NodeRuntime", "OCR", "WorkerPool",
+                "CWorkerSandbox", "ClusterModel", "Configuration", "NodeRuntime", "OCR", "Results", "Submission",
+                "Wire",
+                "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
 
@@ -92,7 +102,13 @@ let package = Package(
             name: "ledger-bench", dependencies: ["ClusterModel", "Ledger"], path: "Benchmarks/ledger-bench",
             swiftSettings: strict),
 
+        .executableTarget(name: "bare-loop", linkerSettings: [.linkedLibrary("tesseract"), .linkedLibrary("lept")]),
+
         // Tests and the programs that they start.
+        .target(name: "CHostileProbe", path: "Tests/CHostileProbe"),
+        .executableTarget(
+            name: "worker-fixture", dependencies: ["CHostileProbe", "ClusterModel", "WorkerPool"],
+            path: "Tests/worker-fixture", swiftSettings: strict),
         .target(
             name: "LedgerWorkload", dependencies: ["ClusterModel", "Ledger"], path: "Tests/LedgerWorkload",
             swiftSettings: strict),
@@ -112,5 +128,19 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ConfigurationTests", dependencies: ["ClusterModel", "Configuration"], swiftSettings: strict),
+        .testTarget(
+            name: "OCRTests",
+            dependencies: ["ClusterModel", "OCR", "bare-loop", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
+        .testTarget(
+            name: "WorkerPoolTests", dependencies: ["ClusterModel", "WorkerPool", "worker-fixture"],
+            swiftSettings: strict),
+        .testTarget(name: "WireTests", dependencies: ["ClusterModel", "Wire"], swiftSettings: strict),
+        .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
+        .testTarget(
+            name: "ResultsTests",
+            dependencies: ["ClusterModel", "Results", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
+            swiftSettings: strict),
+        .testTarget(name: "TidyTests", dependencies: ["ClusterModel"], swiftSettings: strict),
     ]
 )

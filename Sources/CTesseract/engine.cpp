@@ -95,6 +95,17 @@ ocr_engine *ocr_engine_create(const char *directory, const char *languages, char
     return nullptr;
 }
 
+void ocr_open_debug_output(void) {
+    try {
+        tesseract::TessBaseAPI api;
+        api.SetVariable("debug_file", "/dev/null");
+        // The complaint about the missing file is the first message.
+        api.ReadConfigFile(no_such_file);
+    } catch (...) {
+        // Then the first engine opens it, if it may.
+    }
+}
+
 void ocr_engine_free(ocr_engine *engine) {
     try {
         delete engine;

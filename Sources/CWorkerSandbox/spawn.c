@@ -108,3 +108,23 @@ pid_t worker_wait(pid_t pid, int options, int *signalled, int *code, double *cpu
         + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
     return found;
 }
+
+int worker_spawn_detached(
+    pid_t *pid, const char *path, char *const arguments[], char *const environment[], int log_descriptor) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error != 0) return -error;
+    error = posix_spawnattr_init(&attributes);
+    if (error == 0) {
+        error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+        if (error == 0) error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+        if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, log_descriptor, STDOUT_FILENO);
+        if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, log_descriptor, STDERR_FILENO);
+        if (error == 0) error = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+        if (error == 0) error = posix_spawn(pid, path, &actions, &attributes, arguments, environment);
+        posix_spawnattr_destroy(&attributes);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    return -error;
+}

@@ -74,6 +74,8 @@ extension AdminService {
         let limit = request.limit == 0 ? Self.searchHitCount : min(Int(request.limit), Self.searchHitCeiling)
         let query = request.query
         let search = search
+        // The index costs nothing until somebody searches: it is brought up to date here, in bounded steps.
+        while try await searches.run({ try search.update(limit: Self.indexStepCount) }) > 0 {}
         let hits = try await searches.run { try search.search(query, batch: wanted, limit: limit) }
         for hit in hits {
             var message = Ocr_V1_SearchHit()
@@ -85,6 +87,7 @@ extension AdminService {
         }
     }
 
+    private static let indexStepCount = 1_000
     private static let searchHitCount = 50
     private static let searchHitCeiling = 10_000
 }

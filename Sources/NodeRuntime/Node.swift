@@ -111,7 +111,7 @@ package struct Node: Sendable {
         let deadline = Duration.seconds(control.remainingSeconds ?? 0)
         let blocking = BlockingQueue("stop")
         do {
-            try await blocking.run { pool.stop(within: deadline) }
+            try await blocking.run { pool.stop(deadline: deadline) }
         } catch {
             logger.error("stopping the workers: \(error)")
         }
@@ -133,13 +133,13 @@ package struct Node: Sendable {
                 let facts = NodeFacts(
                     id: ledger.nodeID, boot: ledger.boot, name: options.name, clusterName: options.clusterName,
                     dataDirectory: options.dataDirectory, layout: options.layout,
-                    slotCount: options.workers.slotCount, defaultLanguage: options.defaultLanguage,
-                    defaultProfile: options.defaultProfile, engine: Recogniser.engine,
+                    slotCount: options.workers.slots, defaultLanguage: options.defaultLanguage,
+                    defaultProfile: options.defaultProfile, engine: Recogniser.engineVersion,
                     sandbox: options.workers.sandbox == .off ? "off" : "seccomp+landlock+no_new_privs",
                     processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline)
                 opened.withLock { $0 = (facts, pool) }
                 let configuration = CoordinatorConfiguration(
-                    node: ledger.nodeID, slotCount: options.workers.slotCount, layout: options.layout,
+                    node: ledger.nodeID, slotCount: options.workers.slots, layout: options.layout,
                     maximumFailures: options.maximumFailures, maximumInterruptions: options.maximumInterruptions,
                     backoffBase: options.backoffBase, backoffCeiling: options.backoffCeiling,
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
@@ -161,16 +161,19 @@ package struct Node: Sendable {
         _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ logger: Logger
     ) -> WorkerPool {
         var configuration = options.workers
-        configuration.mode = ["worker", node.description]
-        let maximumBytes = configuration.maximumBytes
+        configuration.arguments = ["worker", node.description]
+        let maximumBytes = configuration.limits.bytes
         return WorkerPool(
             configuration,
-            openSource: { FileSource.open($0.specification.source, maximumBytes: maximumBytes) },
+            openSource: { assignment in
+                FileSource.open(assignment.specification.source, maximumBytes: maximumBytes)
+                    .map { OpenedSource(descriptor: $0) }
+            },
             validate: { stored in
                 guard let result = try? ResultCodec.decode(stored.body) else { return false }
                 return ResultCodec.digest(of: result) == stored.digest
             },
-            onOutcome: { loop.post(.finished($0, $1, $2)) },
+            onOutcome: { slot, assignment, outcome, _ in loop.post(.finished(slot, assignment, outcome)) },
             onEvent: { log($0, to: logger) })
     }
 
@@ -208,16 +211,18 @@ package struct Node: Sendable {
 
     private static func log(_ event: WorkerEvent, to logger: Logger) {
         switch event {
-        case .started(let slot, let process, let confinement):
-            if confinement.description == "off" {
-                logger.warning("slot \(slot.rawValue): worker \(process) runs WITHOUT a sandbox")
+        case .started(let slot, let process, let sandbox):
+            if sandbox.isComplete {
+                logger.debug("slot \(slot.rawValue): worker \(process) is ready (\(sandbox.text))")
             } else {
-                logger.debug("slot \(slot.rawValue): worker \(process) is ready (\(confinement))")
+                logger.warning("slot \(slot.rawValue): worker \(process) is NOT fully confined: \(sandbox.text)")
             }
-        case .died(let slot, let process, let why): logger.warning("slot \(slot.rawValue): worker \(process): \(why)")
-        case .recycled(let slot, let process, let jobs):
+        case .startFailed(let slot, let detail, let consecutive, let wait):
+            logger.error("slot \(slot.rawValue): no worker (try \(consecutive), again in \(wait)): \(detail)")
+        case .died(let slot, let process, _, let failure):
+            logger.warning("slot \(slot.rawValue): worker \(process): \(failure.text)")
+        case .recycled(let slot, let process, let jobs, _):
             logger.debug("slot \(slot.rawValue): worker \(process) recycled after \(jobs) jobs")
-        case .cannotStart(let slot, let why): logger.error("slot \(slot.rawValue): no worker: \(why)")
         }
     }
 }
@@ -226,11 +231,12 @@ extension WorkerPool: JobExecutor {}
 
 extension SlotReport {
     init(_ statistics: SlotStatistics) {
+        let now = MonotonicClock.now
         self.init(
-            state: statistics.state.rawValue, processID: statistics.processID, job: statistics.assignment?.key,
-            source: statistics.assignment?.specification.source,
-            runningSeconds: statistics.startedAt.map { (ContinuousClock.now - $0).inSeconds },
-            jobsDone: statistics.jobsDone, rssBytes: nil, language: statistics.language)
+            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job, source: nil,
+            runningSeconds: statistics.jobStarted.map { (now - $0).inSeconds }, jobsDone: statistics.jobsDone,
+            rssBytes: statistics.rssBytes == 0 ? nil : statistics.rssBytes,
+            language: statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", "))
     }
 }
 

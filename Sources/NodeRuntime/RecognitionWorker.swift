@@ -1,7 +1,6 @@
 // The recogniser that a worker process of this product runs.
 
 package import ClusterModel
-import CTesseract
 import OCR
 package import WorkerPool
 internal import Wire
@@ -11,24 +10,33 @@ package struct RecognitionWorker: WorkerRecogniser {
     private let recogniser: Recogniser
     private let node: NodeID
 
-    /// Prepares everything that the sandbox will forbid. Call it in the worker process, before it confines itself.
-    package init(tessdata: String, node: NodeID) {
-        ocr_exit_when_out_of_memory()
-        recogniser = Recogniser(tessdata: tessdata)
-        Recogniser.openDebugOutput()
+    private let pageDeadline: Duration
+
+    /// Made inside the sandbox; loads models as jobs ask for them.
+    package init(_ hello: WorkerHello, node: NodeID) {
+        recogniser = Recogniser(tessdata: hello.tessdata)
+        pageDeadline = hello.softDeadlineMs == 0 ? .seconds(86_400) : .milliseconds(Int64(hello.softDeadlineMs))
         self.node = node
     }
 
+    /// What the sandbox would forbid. Call it in the worker process, before the sandbox closes.
+    package static func prepare() {
+        Recogniser.exitWhenOutOfMemory()
+        Recogniser.openDebugOutput()
+    }
+
+    package var loadedLanguages: [String] { recogniser.loadedLanguages }
+
     package mutating func recognise(
-        image: UnsafeRawBufferPointer, request: WorkerRequest, pageBegins: (Int) -> Void
+        image: UnsafeRawBufferPointer, request: WorkerRequest
     ) throws(Failure) -> StoredResult {
         let started = ContinuousClock.now
         let limits = RecognitionLimits(
-            maximumPixels: request.maximumPixels, maximumSidePixels: request.maximumSidePixels,
-            maximumBytes: request.maximumBytes, maximumPages: request.maximumPages, pageDeadline: request.pageDeadline)
+            maximumPixels: request.limits.pixels, maximumBytes: request.limits.bytes,
+            maximumPages: request.limits.pages, maximumSidePixels: request.limits.side, pageDeadline: pageDeadline)
         let recognition = try recogniser.recognise(
             image: image, language: request.language, profile: request.profile, pages: request.pages, limits: limits,
-            pageBegins: pageBegins)
+            pageBegins: request.progress.pageStarted)
         let result = JobResult(
             pages: recognition.pages, sourceSHA256: recognition.sourceSHA256, engine: recognition.engine,
             models: recognition.models,

@@ -34,6 +34,10 @@ package final class Recogniser {
     /// afterwards. For worker processes, once, at their start.
     package static func exitWhenOutOfMemory() { ocr_exit_when_out_of_memory() }
 
+    /// Lets Tesseract open its debug output now. Call it before a sandbox forbids to open files for writing: Tesseract
+    /// opens even `/dev/null` only at its first message, and keeps it.
+    package static func openDebugOutput() { ocr_open_debug_output() }
+
     /// "tesseract 5.3.0 leptonica-1.82.0".
     package static var engineVersion: String { Engine.version }
 
@@ -49,10 +53,11 @@ package final class Recogniser {
     ///   - image: the file's bytes.
     ///   - language: "deu" or "deu+eng".
     ///   - pages: of a range, the pages that the file has; none of them is `undecodable`.
+    ///   - pageBegins: told the number of each page, counted from 1, before it is decoded.
     /// - Throws: the first page's failure that fails fails the job: a result is never quietly partial.
     package func recognise(
         image: UnsafeRawBufferPointer, language: String, profile: Profile, pages: PageRange = .all,
-        limits: RecognitionLimits = RecognitionLimits()
+        limits: RecognitionLimits = RecognitionLimits(), pageBegins: (Int) -> Void = { _ in }
     ) throws(Failure) -> Recognition {
         try check(profile, language: language)
         let decoder = try ImageDecoder(image, pages: pages, limits: limits)
@@ -60,6 +65,7 @@ package final class Recogniser {
         var results: [PageResult] = []
         var models = ""
         for number in decoder.pageNumbers {
+            pageBegins(number)
             let deadline = clock.now + limits.pageDeadline
             var engine: Engine?
             do {

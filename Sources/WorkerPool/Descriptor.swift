@@ -37,7 +37,10 @@ enum Descriptor {
 }
 
 /// Monotonic time in nanoseconds; never set back, counts while the process is stopped.
-enum MonotonicClock {
+package enum MonotonicClock {
+    /// The clock of `SlotStatistics.jobStarted`.
+    package static var now: Instant { Instant(nanoseconds: nanoseconds()) }
+
     static func nanoseconds() -> Int64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)

@@ -64,7 +64,7 @@ final class Slot: Sendable {
     func offer(_ assignment: Assignment) -> Bool {
         let isTaken = shared.withLock { shared in
             let depth = shared.queue.count + (shared.statistics.job == nil ? 0 : 1)
-            guard shared.stopDeadline == nil, !shared.hasEnded, depth < Limits.slotDepth else { return false }
+            guard shared.stopDeadline == nil, !shared.hasEnded, depth < Limits.slotDepthCeiling else { return false }
             shared.queue.append(assignment)
             return true
         }
@@ -78,6 +78,8 @@ final class Slot: Sendable {
             return shared.queue
         }
     }
+
+    func takeLastQueued() -> Assignment? { shared.withLock { $0.queue.popLast() } }
 
     func requestStop(at deadline: Int64) {
         shared.withLock { $0.stopDeadline = min($0.stopDeadline ?? .max, deadline) }

@@ -42,10 +42,17 @@ package final class WorkerPool: Sendable {
     /// Starts the slots' threads, and they their workers. Once.
     package func start() { for slot in slots { slot.start() } }
 
-    /// Hands a job to a slot, which holds at most `Limits.slotDepth`, the running one included. One that does not fit, or
+    /// Hands a job to a slot, which holds at most `Limits.slotDepthCeiling`, the running one included. One that does not fit, or
     /// comes after `stop`, is answered `returned` at once.
     package func assign(_ assignment: Assignment, to slot: SlotIndex) {
         if !slots[slot.rawValue].offer(assignment) { callbacks.onOutcome(slot, assignment, .returned, 0) }
+    }
+
+    /// Answers `returned` for the last job of a slot that has not begun, if there is one.
+    package func recall(from slot: SlotIndex) {
+        if let assignment = slots[slot.rawValue].takeLastQueued() {
+            callbacks.onOutcome(slot, assignment, .returned, 0)
+        }
     }
 
     /// Answers `returned` for every job that has not begun.

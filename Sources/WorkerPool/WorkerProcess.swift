@@ -19,9 +19,10 @@ package enum WorkerProcess {
     ///
     /// - Parameters:
     ///   - sandbox: nil enters the sandbox when the node's hello says so; a value overrides it.
+    ///   - prepare: called before the sandbox closes: for what a library wants to open once.
     ///   - makeRecogniser: called once, inside the sandbox.
     package static func run<Recogniser: WorkerRecogniser>(
-        sandbox: SandboxPolicy? = nil, makeRecogniser: (WorkerHello) -> Recogniser
+        sandbox: SandboxPolicy? = nil, prepare: () -> Void = {}, makeRecogniser: (WorkerHello) -> Recogniser
     ) -> Never {
         var link = WorkerLink(socket: WORKER_SOCKET_DESCRIPTOR)
         guard case .hello(let hello)? = link.receive().frame,
@@ -35,6 +36,7 @@ package enum WorkerProcess {
         _ = worker_set_niceness(CInt(hello.niceness))
         if worker_limit_resources(hello.memoryLimitBytes, 64) != 0 { complain("worker: a resource limit was refused") }
         _ = worker_install_new_handler()
+        prepare()
         let report = enter(sandbox ?? hello.sandbox, tessdata: hello.tessdata)
 
         var recogniser = makeRecogniser(hello)

@@ -1,10 +1,11 @@
 // The one binary: a worker when the node starts it as one, otherwise the commands of CLI.md.
 
 import ArgumentParser
-internal import ClusterModel
+import ClusterModel
+import Configuration
 import Glibc
-internal import NodeRuntime
-internal import WorkerPool
+import NodeRuntime
+import WorkerPool
 
 @main
 struct NodeEntry {
@@ -14,16 +15,27 @@ struct NodeEntry {
         if arguments.count > 2, arguments[1] == "worker" {
             runWorker(nodeID: arguments[2], Array(arguments.dropFirst(3)))
         }
+        ClientSettings.readConfiguration { file in
+            let path = NodeConfiguration.locate(
+                flag: file.map { String(decoding: $0, as: UTF8.self) }, environment: [:])
+            guard let path else { return nil }
+            do throws(ConfigurationError) {
+                return Array(try NodeConfiguration.load(path: path).dataDirectory.utf8)
+            } catch {
+                StartCommand.complain(error.message, hint: error.hint)
+                exit(ConfigurationError.exitCode)
+            }
+        }
         await RootCommand.main()
     }
 
     /// `node worker NODE-ID …`: not for people.
     private static func runWorker(nodeID: String, _ rest: [String]) -> Never {
-        guard let bits = Bits128(hex: nodeID), let given = WorkerArguments(rest) else {
+        guard rest.isEmpty, let bits = Bits128(hex: nodeID) else {
             StartCommand.complain("`node worker` is started by a node, not by hand", hint: "see `node --help`")
             exit(64)
         }
-        WorkerProcess.run(given) { RecognitionWorker(tessdata: given.tessdata, node: NodeID(bits)) }
+        WorkerProcess.run(prepare: RecognitionWorker.prepare) { RecognitionWorker($0, node: NodeID(bits)) }
     }
 }
 
@@ -32,5 +44,5 @@ struct RootCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "node", abstract: "OCR over millions of scans on whatever machines there are.",
         version: NodeFacts.version,
-        subcommands: [StartCommand.self, KeygenCommand.self])
+        subcommands: [StartCommand.self, KeygenCommand.self] + clientCommands)
 }

@@ -1,15 +1,15 @@
 // `node start`: runs a node in the foreground, or in the background with --detach.
 
 import ArgumentParser
-internal import CWorkerSandbox
-internal import ClusterModel
-internal import Configuration
+import CWorkerSandbox
+import ClusterModel
+import Configuration
 import Foundation
 import Glibc
-internal import Logging
-internal import NodeRuntime
-internal import OCR
-internal import WorkerPool
+import Logging
+import NodeRuntime
+import OCR
+import WorkerPool
 
 struct StartCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -48,7 +48,8 @@ struct StartCommand: AsyncParsableCommand {
             throw ExitCode(ConfigurationError.exitCode)
         }
         let directory = Self.absolute(configuration.dataDirectory(flag: dataDir, environment: environment))
-        guard let tessdata = ModelDirectory.locate(configured: configuration.ocr.tessdata) else {
+        let configuredModels = configuration.ocr.tessdata
+        guard let tessdata = ModelDirectory.locate(configured: configuredModels.isEmpty ? nil : configuredModels) else {
             Self.complain("no Tesseract models were found", hint: "on Debian: apt-get install tesseract-ocr-eng")
             throw ExitCode(78)
         }
@@ -78,17 +79,19 @@ struct StartCommand: AsyncParsableCommand {
     private static func workers(
         _ configuration: NodeConfiguration, slotCount: Int, tessdata: String
     ) -> WorkerPoolConfiguration {
-        var workers = WorkerPoolConfiguration(executable: "/proc/self/exe", slotCount: slotCount, tessdata: tessdata)
+        var workers = WorkerPoolConfiguration(slots: slotCount, tessdata: tessdata)
         workers.sandbox = configuration.worker.sandbox == .on ? .enforced : .off
-        workers.niceness = Int32(configuration.worker.nice)
-        workers.memoryBytes = UInt64(configuration.worker.memoryByteCount)
-        workers.pageDeadline = configuration.limits.pageTimeout
-        workers.cpuSecondsPerJob = configuration.worker.cpuSecondsPerPage
-        workers.recycleJobCount = configuration.worker.recycleJobs
+        workers.niceness = configuration.worker.nice
+        workers.memoryLimitBytes = UInt64(configuration.worker.memoryByteCount)
+        workers.hardDeadline = configuration.limits.pageTimeout
+        // The recogniser is asked to stop a little before it is killed.
+        workers.softDeadline = configuration.limits.pageTimeout * 17 / 18
+        workers.cpuLimit = .seconds(configuration.worker.cpuSecondsPerPage)
+        workers.recycleAfterJobs = configuration.worker.recycleJobs
         workers.recycleRSSBytes = configuration.worker.recycleResidentByteCount
-        workers.maximumPixels = configuration.limits.maxPixels
-        workers.maximumBytes = configuration.limits.maxByteCount
-        workers.maximumPages = configuration.limits.maxPages
+        workers.limits = ImageLimits(
+            pixels: configuration.limits.maxPixels, bytes: configuration.limits.maxByteCount,
+            pages: configuration.limits.maxPages)
         return workers
     }
 
@@ -126,9 +129,9 @@ struct StartCommand: AsyncParsableCommand {
         var argv = arguments.map { strdup($0) } + [nil]
         defer { for argument in argv { free(argument) } }
         var process: pid_t = 0
-        let status = worker_spawn_detached("/proc/self/exe", &argv, environ, log, &process)
+        let status = worker_spawn_detached(&process, "/proc/self/exe", &argv, environ, log)
         guard status == 0 else {
-            Self.complain("the node could not be started: \(String(cString: strerror(status)))", hint: "")
+            Self.complain("the node could not be started: \(String(cString: strerror(-status)))", hint: "")
             throw ExitCode(1)
         }
         var ended: Int32 = 0

@@ -68,6 +68,9 @@ uint32_t ocr_image_pixel(const ocr_image *image, int x, int y);
 // A Tesseract handle with its models.
 typedef struct ocr_engine ocr_engine;
 
+/// Lets Tesseract open its debug output (/dev/null), which it does at its first message and keeps for good.
+void ocr_open_debug_output(void);
+
 // Loads the models of `languages` ("deu+eng") from `directory`, LSTM only. Null, and a text in `error`, on failure.
 ocr_engine *ocr_engine_create(const char *directory, const char *languages, char *error, size_t capacity);
 void ocr_engine_free(ocr_engine *engine);

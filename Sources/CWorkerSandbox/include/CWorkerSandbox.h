@@ -37,6 +37,10 @@ struct worker_sandbox_report {
 int worker_spawn(
     pid_t *pid, const char *path, char *const arguments[], char *const environment[], int socket, int error_descriptor);
 
+/// Starts `path` in a session of its own with `log_descriptor` as standard output and error.
+int worker_spawn_detached(
+    pid_t *pid, const char *path, char *const arguments[], char *const environment[], int log_descriptor);
+
 /// A connected pair of stream sockets, both close-on-exec and above WORKER_SOCKET_DESCRIPTOR.
 int worker_socket_pair(int descriptors[2]);
 /// A pipe, both ends close-on-exec and above WORKER_SOCKET_DESCRIPTOR, the read end (0) non-blocking.
