@@ -141,6 +141,7 @@ let package = Package(
             name: "ResultsTests",
             dependencies: ["ClusterModel", "Results", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: strict),
+        .testTarget(name: "NodeTests", dependencies: ["node", "bare-loop"], swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["ClusterModel"], swiftSettings: strict),
     ]
 )

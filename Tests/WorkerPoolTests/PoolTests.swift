@@ -53,7 +53,9 @@ import WorkerPool
         try waitUntil("the job runs") { harness.pool.statistics()[0].job != nil }
         harness.assign("ok", 2)
         harness.assign("ok", 3)
-        #expect(try harness.outcome(of: 3) == .returned, "a slot holds two")
+        harness.pool.recall(from: SlotIndex(0))
+        #expect(try harness.outcome(of: 3) == .returned, "the last one first")
+        #expect(harness.mailbox.now.answer(to: 2) == nil)
         harness.pool.cancelQueued()
         #expect(try harness.outcome(of: 2) == .returned)
         #expect(harness.mailbox.now.answer(to: 1) == nil)
