@@ -51,11 +51,11 @@ import Wire
                 3,400,000 pending, 2 running, 1,200,000 done, 7 failed, 0 cancelled, 4,600,009 in all
                 [##########------------------------------] 26.0 %  12.3 jobs/s  3 d 4 h left
 
-                BATCH         PENDING  RUNNING  DONE  FAILED  CANCELLED  TOTAL
+                BATCH        PENDING  RUNNING  DONE  FAILED  CANCELLED  TOTAL
                 letters\u{FFFD}[2J        –        –     5       –          –      5
 
-                NODE  STATE  BUSY  WORKERS  PENDING  DONE  JOBS/S  MEMORY        UP  SANDBOX
-                box   alive     1        2        –     –       –  91 MiB  1 h 2 min  seccomp+landlock
+                NODE  STATE  BUSY  WORKERS  PENDING  DONE  JOBS/S  MEMORY         UP  SANDBOX
+                box   alive     1        2        –     –       –  91 MiB  1 h 1 min  seccomp+landlock
 
                 SLOT  STATE  DONE  FOR  SOURCE
                    1  busy      –  2 s  /scans/a.png
