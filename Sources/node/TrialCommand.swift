@@ -1,4 +1,0 @@
-import ArgumentParser
-@main struct TrialCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "node", subcommands: clientCommands)
-}
