@@ -1,8 +1,8 @@
 import ArgumentParser
 import Foundation
 import Glibc
-import Results
-import Wire
+internal import Results
+internal import Wire
 
 /// `node batches`.
 package struct BatchesCommand: AsyncParsableCommand {

@@ -1,8 +1,8 @@
 // Which node a command speaks to.
 
 import ArgumentParser
-import ClusterModel
-import Submission
+internal import ClusterModel
+internal import Submission
 import Synchronization
 
 /// Options of every command that speaks to a node.

@@ -3,10 +3,10 @@
 import ArgumentParser
 import GRPCCore
 import Glibc
-import Results
-import Submission
+internal import Results
+internal import Submission
 import Synchronization
-import Wire
+internal import Wire
 
 /// Why a command ends without doing what it was asked to.
 package struct CommandFailure: Error, Sendable, CustomStringConvertible {

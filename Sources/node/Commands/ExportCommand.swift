@@ -1,9 +1,9 @@
 import ArgumentParser
 import GRPCCore
 import Glibc
-import Results
-import Submission
-import Wire
+internal import Results
+internal import Submission
+internal import Wire
 
 /// `node export`.
 package struct ExportCommand: AsyncParsableCommand {

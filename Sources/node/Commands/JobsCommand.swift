@@ -1,7 +1,7 @@
 import ArgumentParser
 import GRPCCore
-import Results
-import Wire
+internal import Results
+internal import Wire
 
 /// `node jobs`.
 package struct JobsCommand: AsyncParsableCommand {

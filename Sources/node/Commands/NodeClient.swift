@@ -1,10 +1,10 @@
 // A connection to the node of a data directory.
 
-import ClusterModel
+internal import ClusterModel
 import GRPCCore
 import GRPCNIOTransportHTTP2
 import Glibc
-import Wire
+internal import Wire
 
 typealias AdminClient = Ocr_V1_Admin.Client<HTTP2ClientTransport.Posix>
 

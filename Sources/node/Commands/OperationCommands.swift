@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
-import Results
-import Wire
+internal import Results
+internal import Wire
 
 /// `node retry`.
 package struct RetryCommand: AsyncParsableCommand {

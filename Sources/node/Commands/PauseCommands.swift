@@ -1,6 +1,6 @@
 import ArgumentParser
-import Results
-import Wire
+internal import Results
+internal import Wire
 
 /// `node pause`.
 package struct PauseCommand: AsyncParsableCommand {

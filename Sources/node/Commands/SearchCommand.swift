@@ -1,8 +1,8 @@
 import ArgumentParser
 import GRPCCore
 import Glibc
-import Results
-import Wire
+internal import Results
+internal import Wire
 
 /// `node search`.
 package struct SearchCommand: AsyncParsableCommand {

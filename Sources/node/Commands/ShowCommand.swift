@@ -1,8 +1,8 @@
 import ArgumentParser
-import ClusterModel
-import Results
-import Submission
-import Wire
+internal import ClusterModel
+internal import Results
+internal import Submission
+internal import Wire
 
 /// `node show`.
 package struct ShowCommand: AsyncParsableCommand {

@@ -2,14 +2,14 @@
 //
 // Invariant: at most `flightLimit` chunks are found and unanswered, so that memory does not grow with the submission.
 
-import ClusterModel
+internal import ClusterModel
 import Dispatch
 import Foundation
 import GRPCCore
-import Results
-import Submission
+internal import Results
+internal import Submission
 import Synchronization
-import Wire
+internal import Wire
 
 /// What a submission came to.
 struct SubmissionTally: Sendable {

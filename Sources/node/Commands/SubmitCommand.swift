@@ -1,8 +1,8 @@
 import ArgumentParser
-import ClusterModel
-import Results
-import Submission
-import Wire
+internal import ClusterModel
+internal import Results
+internal import Submission
+internal import Wire
 
 /// `node submit`.
 package struct SubmitCommand: AsyncParsableCommand {
@@ -95,7 +95,7 @@ package struct SubmitCommand: AsyncParsableCommand {
             }
             Output.endProgress()
             report(tally)
-            if let broken = tally.brokenOff { throw broken }
+            if let broken = tally.brokenOff { throw CommandFailure(broken.message, hint: broken.hint, exitCode: 1) }
             return tally.accepted > 0 ? 0 : 1
         }
     }
