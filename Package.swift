@@ -135,7 +135,10 @@ let package = Package(
         .testTarget(
             name: "WorkerPoolTests", dependencies: ["ClusterModel", "WorkerPool", "worker-fixture"],
             swiftSettings: strict),
-        .testTarget(name: "WireTests", dependencies: ["ClusterModel", "Wire"], swiftSettings: strict),
+        .testTarget(
+            name: "WireTests",
+            dependencies: ["ClusterModel", "Wire", .product(name: "GRPCCore", package: "grpc-swift-2")],
+            swiftSettings: strict),
         .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
         .testTarget(
             name: "ResultsTests",

@@ -1,11 +1,11 @@
 // The one binary: a worker when the node starts it as one, otherwise the commands of CLI.md.
 
 import ArgumentParser
-import ClusterModel
-import Configuration
+internal import ClusterModel
+internal import Configuration
 import Glibc
-import NodeRuntime
-import WorkerPool
+internal import NodeRuntime
+internal import WorkerPool
 
 @main
 struct NodeEntry {

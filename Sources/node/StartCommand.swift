@@ -1,15 +1,15 @@
 // `node start`: runs a node in the foreground, or in the background with --detach.
 
 import ArgumentParser
-import CWorkerSandbox
-import ClusterModel
-import Configuration
+internal import CWorkerSandbox
+internal import ClusterModel
+internal import Configuration
 import Foundation
 import Glibc
-import Logging
-import NodeRuntime
-import OCR
-import WorkerPool
+internal import Logging
+internal import NodeRuntime
+internal import OCR
+internal import WorkerPool
 
 struct StartCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

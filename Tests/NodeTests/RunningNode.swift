@@ -40,7 +40,8 @@ enum Places {
     }()
 
     static func corpus(_ name: String, _ variable: String) -> String? {
-        let path = ProcessInfo.processInfo.environment[variable] ?? repository + "/../shared/" + name
+        let named = ProcessInfo.processInfo.environment[variable] ?? repository + "/../shared/" + name
+        let path = URL(fileURLWithPath: named).standardizedFileURL.path
         return FileManager.default.fileExists(atPath: path + "/manifest.csv") ? path : nil
     }
 
@@ -77,7 +78,9 @@ final class RunningNode {
             "start", "--data-dir", dataDirectory, "--config", directory + "/test.conf", "--workers", "\(workers)",
         ]
         let log = directory + "/node.log"
-        if !FileManager.default.fileExists(atPath: log) { _ = FileManager.default.createFile(atPath: log, contents: nil) }
+        if !FileManager.default.fileExists(atPath: log) {
+            _ = FileManager.default.createFile(atPath: log, contents: nil)
+        }
         let handle = try #require(FileHandle(forWritingAtPath: log))
         handle.seekToEndOfFile()
         started.standardOutput = handle
@@ -115,7 +118,8 @@ final class RunningNode {
         // Files, not pipes: a pipe that nobody reads would stop a command that prints much.
         let name = directory + "/" + String(UInt64.random(in: 0 ..< .max), radix: 36)
         for suffix in [".in", ".out", ".err"] {
-            _ = FileManager.default.createFile(atPath: name + suffix, contents: suffix == ".in" ? Data(input.utf8) : nil)
+            _ = FileManager.default.createFile(
+                atPath: name + suffix, contents: suffix == ".in" ? Data(input.utf8) : nil)
         }
         process.standardInput = FileHandle(forReadingAtPath: name + ".in")
         process.standardOutput = FileHandle(forWritingAtPath: name + ".out")
