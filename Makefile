@@ -36,7 +36,7 @@ test-long: toolchain packages-test ## the tests with the whole corpus and more c
 	OCR_LONG=1 $(TEST)
 
 check: toolchain packages-build ## format, warnings (errors in our own targets), links of the documents
-	$(SWIFT) format lint -s -r Sources Tests Package.swift
+	$(SWIFT) format lint -s -r Sources Tests Benchmarks Package.swift
 	$(DEBUG)
 	@scripts/check-docs.sh
 

@@ -20,7 +20,7 @@ cleanup() {
     status=$?
     trap - EXIT INT TERM
     if [ "$stopped" = no ] && [ -e "$NODE_DATA_DIR/lock" ]; then
-        "$node" drain --force --deadline 10s >/dev/null 2>&1 || true
+        "$node" drain --restart --deadline 10s >/dev/null 2>&1 || true
         # The lock file names the process; ask it once more if the drain did not end it.
         pid=$(head -n 1 "$NODE_DATA_DIR/lock" 2>/dev/null || true)
         if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$(readlink -f "$node")" ]; then
@@ -96,7 +96,7 @@ while IFS= read -r -d '' file; do
 done < <(find "$output/text" -type f -name '*.txt' -print0 | sort -z)
 
 say "Stopping the node"
-"$node" drain --force
+"$node" drain --restart
 stopped=yes
 
 say "Done. One line of JSON for each page: demo-data/pages.jsonl; the text: demo-data/text/"

@@ -25,11 +25,11 @@ struct InstantExecutor: JobExecutor {
 }
 
 struct Figures: Encodable {
-    var jobs_per_second: Double
-    var submit_per_second: Double
-    var status_milliseconds: Double
-    var database_bytes: Int
-    var rss_bytes: Int
+    var jobsPerSecond: Double
+    var submitPerSecond: Double
+    var statusMilliseconds: Double
+    var databaseBytes: Int
+    var rssBytes: Int
 }
 
 @main
@@ -81,11 +81,13 @@ struct BenchEngine: AsyncParsableCommand {
             return sum + ((facts?[.size] as? Int) ?? 0)
         }
         let figures = Figures(
-            jobs_per_second: Double(done) / worked, submit_per_second: Double(pending) / submitted,
-            status_milliseconds: status * 1_000, database_bytes: size, rss_bytes: ProcessFacts.residentBytes() ?? 0)
+            jobsPerSecond: Double(done) / worked, submitPerSecond: Double(pending) / submitted,
+            statusMilliseconds: status * 1_000, databaseBytes: size, rssBytes: ProcessFacts.residentBytes() ?? 0)
         _ = try await loop.ask { .pause($0) }
         await loop.stop()
-        print(String(decoding: try JSONEncoder().encode(figures), as: UTF8.self))
+        let encoder = JSONEncoder()
+        encoder.keyEncodingStrategy = .convertToSnakeCase
+        print(String(decoding: try encoder.encode(figures), as: UTF8.self))
     }
 
     private func submit(to batch: BatchID, _ loop: StepLoop) async throws {

@@ -81,7 +81,7 @@ extension AdminService {
         node.pid = UInt64(facts.processID)
         node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
         node.paused = snapshot.isPaused
-        node.sandbox = facts.sandbox
+        if let sandbox = sandbox() { node.sandbox = sandbox }
         node.languages = languages.installed()
         node.engine = facts.engine
         node.dataDir = facts.dataDirectory

@@ -19,11 +19,14 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let searches: BlockingQueue
     let languages: any LanguageCatalogue
     let slotReports: @Sendable () -> [SlotReport]
+    /// What confines the workers, as the first of them said; nil before it did.
+    let sandbox: @Sendable () -> String?
     let stopControl: StopControl
 
     package init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
+        sandbox: @escaping @Sendable () -> String?,
         stopControl: StopControl
     ) {
         self.facts = facts
@@ -32,6 +35,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.search = search
         self.languages = languages
         self.slotReports = slotReports
+        self.sandbox = sandbox
         self.stopControl = stopControl
         reads = BlockingQueue("ledger-reads")
         searches = BlockingQueue("ledger-search")

@@ -62,7 +62,8 @@ package struct Node: Sendable {
                 logger.critical("the ledger failed, the node stops: \(error)")
                 stopControl.request(within: .zero, reason: "ledger failure")
             })
-        let (facts, pool) = try await open(loop)
+        let sandbox = SandboxNote(logger)
+        let (facts, pool) = try await open(loop, sandbox)
         let languages = InstalledLanguages(directory: options.workers.tessdata)
         let reader: LedgerReader
         let search: SearchIndex
@@ -76,7 +77,8 @@ package struct Node: Sendable {
         }
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { pool.statistics().map(SlotReport.init) }, stopControl: stopControl)
+            slotReports: { pool.statistics().map(SlotReport.init) }, sandbox: { sandbox.text }, stopControl: stopControl
+        )
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name in
             let isFirst = stopControl.request(within: options.stopDeadline, reason: name)
@@ -87,7 +89,7 @@ package struct Node: Sendable {
             guard try await server.listeningAddress != nil else { throw NodeFailure("the admin socket is not there") }
             chmod(socketPath, 0o600)
             logger.info(
-                "node \(facts.name) (\(facts.id)) is ready: \(facts.slotCount) workers, sandbox \(facts.sandbox), \(options.dataDirectory)"
+                "node \(facts.name) (\(facts.id)) is ready: \(facts.slotCount) workers, \(options.dataDirectory)"
             )
             await stopControl.requested()
             await stop(loop, pool, stopControl)
@@ -120,7 +122,7 @@ package struct Node: Sendable {
     }
 
     /// Opens the ledger on the loop's thread and starts the workers.
-    private func open(_ loop: StepLoop) async throws -> (NodeFacts, WorkerPool) {
+    private func open(_ loop: StepLoop, _ sandbox: SandboxNote) async throws -> (NodeFacts, WorkerPool) {
         let opened = Mutex<(NodeFacts, WorkerPool)?>(nil)
         let options = options
         let logger = logger
@@ -128,14 +130,13 @@ package struct Node: Sendable {
             try await loop.start { () throws(LedgerError) in
                 let ledger = try SQLiteLedger(directory: options.dataDirectory, layout: options.layout)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
-                let pool = Self.pool(options, node: ledger.nodeID, loop, logger)
+                let pool = Self.pool(options, node: ledger.nodeID, loop, sandbox, logger)
                 pool.start()
                 let facts = NodeFacts(
                     id: ledger.nodeID, boot: ledger.boot, name: options.name, clusterName: options.clusterName,
                     dataDirectory: options.dataDirectory, layout: options.layout,
                     slotCount: options.workers.slots, defaultLanguage: options.defaultLanguage,
                     defaultProfile: options.defaultProfile, engine: Recogniser.engineVersion,
-                    sandbox: options.workers.sandbox == .off ? "off" : "seccomp+landlock+no_new_privs",
                     processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline)
                 opened.withLock { $0 = (facts, pool) }
                 let configuration = CoordinatorConfiguration(
@@ -158,7 +159,7 @@ package struct Node: Sendable {
     }
 
     private static func pool(
-        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ logger: Logger
+        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ sandbox: SandboxNote, _ logger: Logger
     ) -> WorkerPool {
         var configuration = options.workers
         configuration.arguments = ["worker", node.description]
@@ -174,7 +175,10 @@ package struct Node: Sendable {
                 return ResultCodec.digest(of: result) == stored.digest
             },
             onOutcome: { slot, assignment, outcome, _ in loop.post(.finished(slot, assignment, outcome)) },
-            onEvent: { log($0, to: logger) })
+            onEvent: { event in
+                if case .started(_, _, let report) = event { sandbox.note(report) }
+                log(event, to: logger)
+            })
     }
 
     private static func server(
@@ -212,17 +216,37 @@ package struct Node: Sendable {
     private static func log(_ event: WorkerEvent, to logger: Logger) {
         switch event {
         case .started(let slot, let process, let sandbox):
-            if sandbox.isComplete {
-                logger.debug("slot \(slot.rawValue): worker \(process) is ready (\(sandbox.text))")
-            } else {
-                logger.warning("slot \(slot.rawValue): worker \(process) is NOT fully confined: \(sandbox.text)")
-            }
+            logger.debug("slot \(slot.rawValue): worker \(process) is ready (\(sandbox.text))")
         case .startFailed(let slot, let detail, let consecutive, let wait):
             logger.error("slot \(slot.rawValue): no worker (try \(consecutive), again in \(wait)): \(detail)")
         case .died(let slot, let process, _, let failure):
             logger.warning("slot \(slot.rawValue): worker \(process): \(failure.text)")
         case .recycled(let slot, let process, let jobs, _):
             logger.debug("slot \(slot.rawValue): worker \(process) recycled after \(jobs) jobs")
+        }
+    }
+}
+
+/// What confines the workers: said once in the log, and in every status.
+private final class SandboxNote: Sendable {
+    private let report = Mutex<SandboxReport?>(nil)
+    private let logger: Logger
+
+    init(_ logger: Logger) { self.logger = logger }
+
+    var text: String? { report.withLock { $0?.text } }
+
+    /// Takes a worker's report; a new one that says something else is logged.
+    func note(_ new: SandboxReport) {
+        let isNews = report.withLock { report in
+            defer { report = new }
+            return report != new
+        }
+        guard isNews else { return }
+        if new.isComplete {
+            logger.info("workers are confined: \(new.text)")
+        } else {
+            logger.warning("workers are NOT fully confined: \(new.text)")
         }
     }
 }

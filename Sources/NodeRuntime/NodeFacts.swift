@@ -16,8 +16,6 @@ package struct NodeFacts: Sendable {
     package var defaultProfile: Profile
     /// "tesseract 5.3.0 leptonica-1.82.0".
     package var engine: String
-    /// What confines the workers: "seccomp+landlock+no_new_privs", or "off".
-    package var sandbox: String
     package var processID: Int32
     package var startedAt: ContinuousClock.Instant
     package var stopDeadline: Duration
@@ -27,7 +25,7 @@ package struct NodeFacts: Sendable {
 
     package init(
         id: NodeID, boot: Boot, name: String, clusterName: String, dataDirectory: String, layout: ShardLayout,
-        slotCount: Int, defaultLanguage: String, defaultProfile: Profile, engine: String, sandbox: String,
+        slotCount: Int, defaultLanguage: String, defaultProfile: Profile, engine: String,
         processID: Int32, startedAt: ContinuousClock.Instant, stopDeadline: Duration
     ) {
         self.id = id
@@ -40,7 +38,6 @@ package struct NodeFacts: Sendable {
         self.defaultLanguage = defaultLanguage
         self.defaultProfile = defaultProfile
         self.engine = engine
-        self.sandbox = sandbox
         self.processID = processID
         self.startedAt = startedAt
         self.stopDeadline = stopDeadline

@@ -152,4 +152,40 @@ struct NodeTests {
         #expect(node.command("drain", "--restart").exitCode == 0)
         try node.wait("the node has gone") { node.command("status").exitCode == 69 }
     }
+
+    @Test func `doctor says what is in force, and fails with the cure where a model is missing`() throws {
+        let node = try RunningNode()
+        let healthy = node.command("doctor", "--json")
+        #expect(healthy.exitCode == 0, "\(healthy.output)")
+        let findings = healthy.json["findings"] as? [[String: Any]] ?? []
+        let sandbox = findings.first { $0["check"] as? String == "sandbox" }
+        #expect(sandbox?["verdict"] as? String == "ok")
+        try "[ocr]\nlanguage = \"tlh\"\n".write(
+            toFile: node.directory + "/ill.conf", atomically: true, encoding: .utf8)
+        let ill = node.command("doctor", "--config", node.directory + "/ill.conf")
+        #expect(ill.exitCode == 1)
+        #expect(ill.output.contains("tesseract-ocr-tlh"))
+    }
+
+    @Test func `keygen writes a secret file once`() throws {
+        let node = try RunningNode()
+        let path = node.directory + "/cluster.key"
+        func keygen() throws -> Int32 {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: Places.binary)
+            process.arguments = ["keygen", path]
+            process.standardOutput = FileHandle.nullDevice
+            process.standardError = FileHandle.nullDevice
+            try process.run()
+            process.waitUntilExit()
+            return process.terminationStatus
+        }
+        #expect(try keygen() == 0)
+        let first = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(first.count == 65)
+        let facts = try FileManager.default.attributesOfItem(atPath: path)
+        #expect((facts[.posixPermissions] as? Int).map { $0 & 0o777 } == 0o600)
+        #expect(try keygen() == 3)
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == first)
+    }
 }
