@@ -3,19 +3,12 @@
 
 import ClusterModel
 
-/// What is on its way to one peer.
-struct ReplicationState: Sendable {
-    /// Entries up to here were sent and are not yet acknowledged.
-    var sentThrough: Int64 = 0
-    var inFlight = 0
-}
-
 extension Coordinator {
-    /// Notes that the replicas of a job's shard, but this node and `except`, are owed its record.
-    func owe(_ key: JobKey, ledger: some Ledger, except: NodeID?) throws(LedgerError) {
+    /// Notes that the other replicas of a job's shard are owed its record.
+    func owe(_ key: JobKey, ledger: some Ledger) throws(LedgerError) {
         guard placement.members.count > 1 else { return }
         for replica in placement.replicas(of: configuration.layout.shard(of: key))
-        where replica != configuration.node && replica != except {
+        where replica != configuration.node {
             try ledger.owe(key, to: replica)
         }
     }
@@ -23,9 +16,8 @@ extension Coordinator {
     /// Sends the next entries of the outbox to each peer that has acknowledged the ones before.
     mutating func replicate(ledger: some Ledger, into effects: inout [CoordinatorEffect]) throws(LedgerError) {
         guard placement.members.count > 1 else { return }
-        for peer in placement.members where peer != configuration.node && placement.alive.contains(peer) {
-            var state = replication[peer] ?? ReplicationState()
-            guard state.inFlight == 0 else { continue }
+        for peer in placement.members
+        where peer != configuration.node && placement.alive.contains(peer) && !unanswered.contains(peer) {
             let entries = try ledger.outbox(to: peer, afterSequence: 0, limit: Limits.replicationChunkCount)
             var copies: [RecordCopy] = []
             var byteCount = 0
@@ -39,10 +31,8 @@ extension Coordinator {
                 byteCount += result?.body.count ?? 0
                 if byteCount > Limits.replicationByteCount { break }
             }
-            guard let last = copies.last else { continue }
-            state.sentThrough = last.entry.sequence
-            state.inFlight = copies.count
-            replication[peer] = state
+            guard !copies.isEmpty else { continue }
+            unanswered.insert(peer)
             effects.append(.replicate(peer, copies))
         }
     }
@@ -84,6 +74,6 @@ extension Coordinator {
         _ entries: [OutboxEntry], by peer: NodeID, ledger: some Ledger
     ) throws(LedgerError) {
         for entry in entries where entry.target == peer { _ = try ledger.acknowledge(entry) }
-        replication[peer] = nil
+        unanswered.remove(peer)
     }
 }

@@ -104,7 +104,7 @@ extension Coordinator {
         _ record: Record, result: StoredResult?, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) -> MergeEffect {
         let effect = try ledger.merge(record, result: result)
-        if effect.changed { try owe(record.key, ledger: ledger, except: nil) }
+        if effect.changed { try owe(record.key, ledger: ledger) }
         return effect
     }
 }

@@ -36,7 +36,8 @@ package struct Coordinator: Sendable {
     /// Whether deferred jobs were forgotten for lack of room: the ledger is read again when the queue runs empty.
     var forgotDeferred = false
     var bulkOperations: [BulkOperation] = []
-    var replication: [NodeID: ReplicationState] = [:]
+    /// Peers that have not yet answered the records that were sent to them; they get no more until they do.
+    var unanswered: Set<NodeID> = []
     package internal(set) var isPaused = false
     package internal(set) var isStopping = false
     package internal(set) var counters = CoordinatorCounters()
@@ -103,7 +104,7 @@ package struct Coordinator: Sendable {
         case .acknowledged(let peer, let entries):
             try acknowledge(entries, by: peer, ledger: ledger)
         case .replicationFailed(let peer):
-            replication[peer] = nil
+            unanswered.remove(peer)
         }
     }
 

@@ -139,8 +139,6 @@ package enum CoordinatorEvent: Hashable, Sendable {
     case attemptFailed(JobKey, SourceReference, attempt: UInt32, Failure, retryIn: Duration?)
     case jobFailed(JobKey, SourceReference, Failure)
     case diverged(JobKey, SourceReference)
-    case batchOpened(BatchID)
-    case batchRemoved(BatchID)
     /// A peer sent a record that cannot be: counted, not merged.
     case rejectedCopy(NodeID, JobKey, String)
 }

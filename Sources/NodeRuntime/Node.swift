@@ -206,8 +206,6 @@ package struct Node: Sendable {
         case .jobFailed(let key, let source, let failure):
             logger.warning("job \(key) failed: \(failure.text) [\(source.text)]")
         case .diverged(let key, let source): logger.warning("job \(key) has two different results [\(source.text)]")
-        case .batchOpened(let batch): logger.info("batch \(batch) opened")
-        case .batchRemoved(let batch): logger.info("batch \(batch) removed")
         case .rejectedCopy(let peer, let key, let why):
             logger.warning("a copy of \(key) from \(peer) is refused: \(why)")
         }

@@ -61,10 +61,8 @@ struct DoctorCommand: AsyncParsableCommand {
         findings.append(
             Finding("key", .ok, "none is needed: this version of a node talks only to its own machine"))
         findings.append(clock())
-        let slots =
-            configuration.work.workerCount > 0
-            ? configuration.work.workerCount : ProcessInfo.processInfo.activeProcessorCount
-        findings.append(memory(slots))
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        findings.append(memory(configuration.workerCount(cores: cores)))
         findings += await recognition(configuration)
         let isHealthy = !findings.contains { $0.verdict == .fail }
         try show(Report(findings: findings, healthy: isHealthy))

@@ -53,8 +53,7 @@ struct StartCommand: AsyncParsableCommand {
             Self.complain("no Tesseract models were found", hint: "on Debian: apt-get install tesseract-ocr-eng")
             throw ExitCode(78)
         }
-        let configured = configuration.work.workerCount
-        let slots = workers ?? (configured > 0 ? configured : ProcessInfo.processInfo.activeProcessorCount)
+        let slots = workers ?? configuration.workerCount(cores: ProcessInfo.processInfo.activeProcessorCount)
         guard (1...Limits.workerCount).contains(slots) else {
             Self.complain("--workers \(slots) is not within 1...\(Limits.workerCount)", hint: "")
             throw ExitCode(64)
@@ -64,7 +63,7 @@ struct StartCommand: AsyncParsableCommand {
             dataDirectory: directory, name: ownName,
             workers: Self.workers(configuration, slotCount: slots, tessdata: tessdata))
         options.clusterName = configuration.cluster.name
-        options.layout = ShardLayout(exponent: configuration.cluster.shardCount.trailingZeroBitCount)
+        options.layout = configuration.shardLayout
         options.maximumFailures = UInt32(configuration.work.maxAttempts)
         options.maximumInterruptions = UInt32(configuration.work.maxInterruptions)
         options.backoffBase = configuration.work.retryBackoff
