@@ -15,6 +15,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser.git", exact: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log.git", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-crypto.git", exact: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-asn1.git", exact: "1.7.4"),
+        .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
         .package(url: "https://github.com/grpc/grpc-swift-2.git", exact: "2.4.3"),
@@ -26,6 +28,7 @@ let package = Package(
         // Cores and the model: standard library only.
         .target(name: "ClusterModel", swiftSettings: strict),
 
+        .target(name: "Membership", dependencies: ["ClusterModel"], swiftSettings: strict),
         .target(name: "Coordination", dependencies: ["ClusterModel"], swiftSettings: strict),
 
         .target(
@@ -57,11 +60,31 @@ let package = Package(
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
+        .target(name: "Simulator", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
+        .executableTarget(
+            name: "simulate",
+            dependencies: [
+                "ClusterModel", "Membership", "Simulator",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Transport",
+            dependencies: [
+                "ClusterModel", "Wire",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
+                .product(name: "X509", package: "swift-certificates"),
+            ],
+            swiftSettings: strict),
         .target(name: "ImageSources", dependencies: ["ClusterModel"], swiftSettings: strict),
         .target(
             name: "NodeRuntime",
             dependencies: [
-                "ClusterModel", "Coordination", "ImageSources", "Ledger", "OCR", "Wire", "WorkerPool",
+                "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR", "Transport", "Wire",
+                "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
@@ -79,9 +102,8 @@ let package = Package(
         .executableTarget(
             name: "node",
             dependencies: [
-                "CWorkerSandbox", "ClusterModel", "Configuration", "NodeRuntime", "OCR", "Results", "Submission",
-                "Wire",
-                "WorkerPool",
+                "CWorkerSandbox", "ClusterModel", "Configuration", "Membership", "NodeRuntime", "OCR", "Results",
+                "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
@@ -118,6 +140,18 @@ let package = Package(
         .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: strict),
         .testTarget(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
+        .testTarget(name: "MembershipTests", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
+        .testTarget(
+            name: "SimulatorTests", dependencies: ["ClusterModel", "Membership", "Simulator", "simulate"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "TransportTests",
+            dependencies: [
+                "ClusterModel", "Transport", "Wire", .product(name: "GRPCCore", package: "grpc-swift-2"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ClusterTests", dependencies: ["ClusterModel", "node"], swiftSettings: strict),
         .testTarget(
             name: "LedgerTests",
             dependencies: [

@@ -24,6 +24,6 @@ protoc -I Protos Protos/*.proto \
     --plugin=protoc-gen-swift="$PLUGIN_DIR/protoc-gen-swift" \
     --swift_out="$output" --swift_opt=Visibility=Package --swift_opt=UseAccessLevelOnImports=true
 # Only the files with a service have gRPC code.
-protoc -I Protos Protos/admin.proto \
+protoc -I Protos Protos/admin.proto Protos/peer.proto \
     --plugin=protoc-gen-grpc-swift-2="$PLUGIN_DIR/protoc-gen-grpc-swift-2" \
     --grpc-swift-2_out="$output" --grpc-swift-2_opt=Visibility=Package --grpc-swift-2_opt=UseAccessLevelOnImports=true

@@ -15,6 +15,10 @@ package struct Instant: Hashable, Comparable, Sendable {
         Instant(nanoseconds: instant.nanoseconds + duration.nanoseconds)
     }
 
+    package static func - (instant: Instant, duration: Duration) -> Instant {
+        Instant(nanoseconds: instant.nanoseconds - duration.nanoseconds)
+    }
+
     package static func - (left: Instant, right: Instant) -> Duration {
         .nanoseconds(left.nanoseconds - right.nanoseconds)
     }

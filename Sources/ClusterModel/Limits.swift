@@ -39,4 +39,24 @@ package enum Limits {
     package static let replicationByteCount = 4 << 20
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
+
+    // MARK: Between nodes
+
+    /// Longest datagram, sealing included: fits every path's MTU with room for tunnels (DESIGN §5).
+    package static let datagramByteCount = 1_400
+    /// Longest label of a member: name, zone, version, cluster name; in UTF-8 bytes.
+    package static let memberLabelByteCount = 63
+    /// Members that a node keeps track of, those that died or left included; more are not taken in.
+    package static let memberCount = 5_000
+    /// Updates and loads in one datagram.
+    package static let packetUpdateCount = 64
+    package static let packetLoadCount = 32
+    /// Loads in one push/pull exchange.
+    package static let exchangedLoadCount = 256
+    /// Suspicions, probes and pings on behalf of others that are under way at once.
+    package static let suspicionCount = 1_000
+    package static let probeCount = 64
+    package static let relayCount = 256
+    /// Addresses that are tried as seeds.
+    package static let seedCount = 64
 }

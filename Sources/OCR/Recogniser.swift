@@ -19,7 +19,7 @@ package final class Recogniser {
     /// - Parameters:
     ///   - tessdata: directory of the models, see `ModelDirectory.locate`.
     ///   - handleCount: language sets kept loaded, 1 or more; each takes some tens of megabytes.
-    package init(tessdata: String, handleCount: Int = 4) {
+    package init(tessdata: String, handleCount: Int = 12) {
         self.tessdata = tessdata
         self.handleCount = max(handleCount, 1)
     }

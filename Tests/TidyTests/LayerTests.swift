@@ -12,6 +12,9 @@ import Testing
         "Wire": ["ClusterModel"],
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
+        "Simulator": ["ClusterModel", "Membership"],
+        "simulate": ["ClusterModel", "Membership", "Simulator"],
+        "Transport": ["ClusterModel", "Wire"],
         "Ledger": ["ClusterModel"],
         "OCR": ["ClusterModel", "CTesseract"],
         "WorkerPool": ["ClusterModel", "CWorkerSandbox"],
@@ -21,10 +24,10 @@ import Testing
         "Configuration": ["ClusterModel"],
         "NodeRuntime": [
             "ClusterModel", "Wire", "Membership", "Coordination", "Ledger", "OCR", "CTesseract", "WorkerPool",
-            "ImageSources", "Submission", "Results", "Configuration",
+            "ImageSources", "Submission", "Results", "Configuration", "Transport",
         ],
         "node": [
-            "ClusterModel", "Wire", "Coordination", "Ledger", "OCR", "WorkerPool", "CWorkerSandbox", "ImageSources",
+            "ClusterModel", "Wire", "Membership", "Transport", "Coordination", "Ledger", "OCR", "WorkerPool", "CWorkerSandbox", "ImageSources",
             "Submission", "Results", "Configuration", "NodeRuntime",
         ],
     ]
@@ -32,7 +35,7 @@ import Testing
     /// Packages that are the business of a few targets only.
     private static let reserved: [String: Set<String>] = [
         "TOMLKit": ["Configuration"],
-        "ArgumentParser": ["node"],
+        "ArgumentParser": ["node", "simulate"],
         "GRDB": ["Ledger", "Results"],
         "GRDBSQLite": ["Ledger", "Results"],
     ]

@@ -224,6 +224,32 @@ package enum Ocr_V1_Admin: Sendable {
                 type: .serverStreaming
             )
         }
+        /// Namespace for "Join" metadata.
+        package enum Join: Sendable {
+            /// Request type for "Join".
+            package typealias Input = Ocr_V1_JoinRequest
+            /// Response type for "Join".
+            package typealias Output = Ocr_V1_JoinResponse
+            /// Descriptor for "Join".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Admin"),
+                method: "Join",
+                type: .unary
+            )
+        }
+        /// Namespace for "Keys" metadata.
+        package enum Keys: Sendable {
+            /// Request type for "Keys".
+            package typealias Input = Ocr_V1_KeysRequest
+            /// Response type for "Keys".
+            package typealias Output = Ocr_V1_KeysResponse
+            /// Descriptor for "Keys".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Admin"),
+                method: "Keys",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "ocr.v1.Admin" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Ping.descriptor,
@@ -240,7 +266,9 @@ package enum Ocr_V1_Admin: Sendable {
             RemoveBatch.descriptor,
             Export.descriptor,
             Search.descriptor,
-            Drain.descriptor
+            Drain.descriptor,
+            Join.descriptor,
+            Keys.descriptor
         ]
     }
 }
@@ -502,6 +530,43 @@ extension Ocr_V1_Admin {
             request: GRPCCore.StreamingServerRequest<Ocr_V1_DrainRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DrainProgress>
+
+        /// Handle the "Join" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the running node to join through any of the seeds. Answers when one has answered it, or with why none did.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_JoinRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_JoinResponse` messages.
+        func join(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_JoinRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_JoinResponse>
+
+        /// Handle the "Keys" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The keys of the whole cluster: a change is told to every member; nothing is changed when one cannot be reached,
+        /// > except where `force` is set.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_KeysRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_KeysResponse` messages.
+        func keys(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_KeysRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_KeysResponse>
     }
 
     /// Service protocol for the "ocr.v1.Admin" service.
@@ -747,6 +812,43 @@ extension Ocr_V1_Admin {
             request: GRPCCore.ServerRequest<Ocr_V1_DrainRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DrainProgress>
+
+        /// Handle the "Join" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the running node to join through any of the seeds. Answers when one has answered it, or with why none did.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_JoinRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_JoinResponse` message.
+        func join(
+            request: GRPCCore.ServerRequest<Ocr_V1_JoinRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_JoinResponse>
+
+        /// Handle the "Keys" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The keys of the whole cluster: a change is told to every member; nothing is changed when one cannot be reached,
+        /// > except where `force` is set.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_KeysRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_KeysResponse` message.
+        func keys(
+            request: GRPCCore.ServerRequest<Ocr_V1_KeysRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_KeysResponse>
     }
 
     /// Simple service protocol for the "ocr.v1.Admin" service.
@@ -996,6 +1098,43 @@ extension Ocr_V1_Admin {
             response: GRPCCore.RPCWriter<Ocr_V1_DrainProgress>,
             context: GRPCCore.ServerContext
         ) async throws
+
+        /// Handle the "Join" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the running node to join through any of the seeds. Answers when one has answered it, or with why none did.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_JoinRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_JoinResponse` to respond with.
+        func join(
+            request: Ocr_V1_JoinRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_JoinResponse
+
+        /// Handle the "Keys" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The keys of the whole cluster: a change is told to every member; nothing is changed when one cannot be reached,
+        /// > except where `force` is set.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_KeysRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_KeysResponse` to respond with.
+        func keys(
+            request: Ocr_V1_KeysRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_KeysResponse
     }
 }
 
@@ -1168,6 +1307,28 @@ extension Ocr_V1_Admin.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Ocr_V1_Admin.Method.Join.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_JoinRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_JoinResponse>(),
+            handler: { request, context in
+                try await self.join(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Admin.Method.Keys.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_KeysRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_KeysResponse>(),
+            handler: { request, context in
+                try await self.keys(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -1326,6 +1487,28 @@ extension Ocr_V1_Admin.ServiceProtocol {
             context: context
         )
         return response
+    }
+
+    package func join(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_JoinRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_JoinResponse> {
+        let response = try await self.join(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func keys(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_KeysRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_KeysResponse> {
+        let response = try await self.keys(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
     }
 }
 
@@ -1548,6 +1731,32 @@ extension Ocr_V1_Admin.SimpleServiceProtocol {
                 )
                 return [:]
             }
+        )
+    }
+
+    package func join(
+        request: GRPCCore.ServerRequest<Ocr_V1_JoinRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_JoinResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_JoinResponse>(
+            message: try await self.join(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func keys(
+        request: GRPCCore.ServerRequest<Ocr_V1_KeysRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_KeysResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_KeysResponse>(
+            message: try await self.keys(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
         )
     }
 }
@@ -1870,6 +2079,53 @@ extension Ocr_V1_Admin {
             deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_DrainProgress>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_DrainProgress>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Join" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the running node to join through any of the seeds. Answers when one has answered it, or with why none did.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_JoinRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_JoinRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_JoinResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func join<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_JoinRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_JoinRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_JoinResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_JoinResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Keys" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The keys of the whole cluster: a change is told to every member; nothing is changed when one cannot be reached,
+        /// > except where `force` is set.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_KeysRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_KeysRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_KeysResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func keys<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_KeysRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_KeysRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_KeysResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_KeysResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -2352,6 +2608,75 @@ extension Ocr_V1_Admin {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Join" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the running node to join through any of the seeds. Answers when one has answered it, or with why none did.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_JoinRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_JoinRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_JoinResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func join<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_JoinRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_JoinRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_JoinResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_JoinResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Admin.Method.Join.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Keys" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The keys of the whole cluster: a change is told to every member; nothing is changed when one cannot be reached,
+        /// > except where `force` is set.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_KeysRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_KeysRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_KeysResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func keys<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_KeysRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_KeysRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_KeysResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_KeysResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Admin.Method.Keys.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -2742,6 +3067,65 @@ extension Ocr_V1_Admin.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_DrainRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_DrainProgress>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Join" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells the running node to join through any of the seeds. Answers when one has answered it, or with why none did.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_JoinRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func join<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_JoinRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_JoinResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.join(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_JoinRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_JoinResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Keys" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The keys of the whole cluster: a change is told to every member; nothing is changed when one cannot be reached,
+    /// > except where `force` is set.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_KeysRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func keys<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_KeysRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_KeysResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.keys(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_KeysRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_KeysResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -3195,6 +3579,73 @@ extension Ocr_V1_Admin.ClientProtocol {
             metadata: metadata
         )
         return try await self.drain(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Join" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells the running node to join through any of the seeds. Answers when one has answered it, or with why none did.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func join<Result>(
+        _ message: Ocr_V1_JoinRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_JoinResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_JoinRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.join(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Keys" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The keys of the whole cluster: a change is told to every member; nothing is changed when one cannot be reached,
+    /// > except where `force` is set.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func keys<Result>(
+        _ message: Ocr_V1_KeysRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_KeysResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_KeysRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.keys(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -34,6 +34,149 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+package nonisolated struct Ocr_V1_JoinRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// "HOST[:PORT]"; port 7400 when left out.
+  package var seeds: [String] = []
+
+  /// Give up after so long; 0: 60 s.
+  package var timeoutSeconds: Double = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_JoinResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var cluster: String = String()
+
+  /// Members that are known now, this one included.
+  package var members: UInt64 = 0
+
+  /// Which seed answered.
+  package var through: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_KeysRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var kind: Ocr_V1_KeysRequest.OneOf_Kind? = nil
+
+  package var list: Bool {
+    get {
+      if case .list(let v)? = kind {return v}
+      return false
+    }
+    set {kind = .list(newValue)}
+  }
+
+  /// 32 bytes.
+  package var add: Data {
+    get {
+      if case .add(let v)? = kind {return v}
+      return Data()
+    }
+    set {kind = .add(newValue)}
+  }
+
+  /// A digest of a key, or a unique prefix of it.
+  package var use: String {
+    get {
+      if case .use(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .use(newValue)}
+  }
+
+  package var remove: String {
+    get {
+      if case .remove(let v)? = kind {return v}
+      return String()
+    }
+    set {kind = .remove(newValue)}
+  }
+
+  package var force: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case list(Bool)
+    /// 32 bytes.
+    case add(Data)
+    /// A digest of a key, or a unique prefix of it.
+    case use(String)
+    case remove(String)
+
+  }
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_KeysResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var keys: [Ocr_V1_KeyState] = []
+
+  /// Members that were asked, and those that did what was asked.
+  package var members: UInt64 = 0
+
+  package var changed: UInt64 = 0
+
+  package var failures: [Ocr_V1_KeyFailure] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_KeyState: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The first 16 hexadecimal digits of the key's SHA-256; never the key.
+  package var digest: String = String()
+
+  /// Members that accept it, and members that send with it.
+  package var acceptedBy: UInt64 = 0
+
+  package var usedBy: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_KeyFailure: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var node: String = String()
+
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 package nonisolated struct Ocr_V1_PingRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -684,6 +827,32 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   package var hasDataDir: Bool {_storage._dataDir != nil}
   /// Clears the value of `dataDir`. Subsequent reads from it will return its default value.
   package mutating func clearDataDir() {_uniqueStorage()._dataDir = nil}
+
+  /// Datagrams that the node dropped, by reason ("wrong-key", "replay", …); of the answering node, else left out.
+  package var droppedDatagrams: Dictionary<String,UInt64> {
+    get {_storage._droppedDatagrams}
+    set {_uniqueStorage()._droppedDatagrams = newValue}
+  }
+
+  /// TCP reaches the node from the answering one, datagrams do not.
+  package var datagramsBlocked: Bool {
+    get {_storage._datagramsBlocked ?? false}
+    set {_uniqueStorage()._datagramsBlocked = newValue}
+  }
+  /// Returns true if `datagramsBlocked` has been explicitly set.
+  package var hasDatagramsBlocked: Bool {_storage._datagramsBlocked != nil}
+  /// Clears the value of `datagramsBlocked`. Subsequent reads from it will return its default value.
+  package mutating func clearDatagramsBlocked() {_uniqueStorage()._datagramsBlocked = nil}
+
+  /// Seconds until the backlog is worked off, as the node itself estimates.
+  package var secondsToDrain: Double {
+    get {_storage._secondsToDrain ?? 0}
+    set {_uniqueStorage()._secondsToDrain = newValue}
+  }
+  /// Returns true if `secondsToDrain` has been explicitly set.
+  package var hasSecondsToDrain: Bool {_storage._secondsToDrain != nil}
+  /// Clears the value of `secondsToDrain`. Subsequent reads from it will return its default value.
+  package mutating func clearSecondsToDrain() {_uniqueStorage()._secondsToDrain = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1855,6 +2024,287 @@ package nonisolated struct Ocr_V1_DrainProgress: Sendable {
 
 fileprivate nonisolated let _protobuf_package = "ocr.v1"
 
+nonisolated extension Ocr_V1_JoinRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".JoinRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}seeds\0\u{3}timeout_seconds\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.seeds) }()
+      case 2: try { try decoder.decodeSingularDoubleField(value: &self.timeoutSeconds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.seeds.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.seeds, fieldNumber: 1)
+    }
+    if self.timeoutSeconds.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.timeoutSeconds, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_JoinRequest, rhs: Ocr_V1_JoinRequest) -> Bool {
+    if lhs.seeds != rhs.seeds {return false}
+    if lhs.timeoutSeconds != rhs.timeoutSeconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_JoinResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".JoinResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{1}members\0\u{1}through\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.cluster) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.members) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.through) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.cluster.isEmpty {
+      try visitor.visitSingularStringField(value: self.cluster, fieldNumber: 1)
+    }
+    if self.members != 0 {
+      try visitor.visitSingularUInt64Field(value: self.members, fieldNumber: 2)
+    }
+    if !self.through.isEmpty {
+      try visitor.visitSingularStringField(value: self.through, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_JoinResponse, rhs: Ocr_V1_JoinResponse) -> Bool {
+    if lhs.cluster != rhs.cluster {return false}
+    if lhs.members != rhs.members {return false}
+    if lhs.through != rhs.through {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_KeysRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".KeysRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}list\0\u{1}add\0\u{1}use\0\u{1}remove\0\u{1}force\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Bool?
+        try decoder.decodeSingularBoolField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .list(v)
+        }
+      }()
+      case 2: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .add(v)
+        }
+      }()
+      case 3: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .use(v)
+        }
+      }()
+      case 4: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .remove(v)
+        }
+      }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.force) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .list?: try {
+      guard case .list(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularBoolField(value: v, fieldNumber: 1)
+    }()
+    case .add?: try {
+      guard case .add(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 2)
+    }()
+    case .use?: try {
+      guard case .use(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 3)
+    }()
+    case .remove?: try {
+      guard case .remove(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularStringField(value: v, fieldNumber: 4)
+    }()
+    case nil: break
+    }
+    if self.force != false {
+      try visitor.visitSingularBoolField(value: self.force, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_KeysRequest, rhs: Ocr_V1_KeysRequest) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.force != rhs.force {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_KeysResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".KeysResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}keys\0\u{1}members\0\u{1}changed\0\u{1}failures\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.keys) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.members) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.changed) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.failures) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.keys.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.keys, fieldNumber: 1)
+    }
+    if self.members != 0 {
+      try visitor.visitSingularUInt64Field(value: self.members, fieldNumber: 2)
+    }
+    if self.changed != 0 {
+      try visitor.visitSingularUInt64Field(value: self.changed, fieldNumber: 3)
+    }
+    if !self.failures.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.failures, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_KeysResponse, rhs: Ocr_V1_KeysResponse) -> Bool {
+    if lhs.keys != rhs.keys {return false}
+    if lhs.members != rhs.members {return false}
+    if lhs.changed != rhs.changed {return false}
+    if lhs.failures != rhs.failures {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_KeyState: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".KeyState"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}digest\0\u{3}accepted_by\0\u{3}used_by\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.digest) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.acceptedBy) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.usedBy) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.digest.isEmpty {
+      try visitor.visitSingularStringField(value: self.digest, fieldNumber: 1)
+    }
+    if self.acceptedBy != 0 {
+      try visitor.visitSingularUInt64Field(value: self.acceptedBy, fieldNumber: 2)
+    }
+    if self.usedBy != 0 {
+      try visitor.visitSingularUInt64Field(value: self.usedBy, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_KeyState, rhs: Ocr_V1_KeyState) -> Bool {
+    if lhs.digest != rhs.digest {return false}
+    if lhs.acceptedBy != rhs.acceptedBy {return false}
+    if lhs.usedBy != rhs.usedBy {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_KeyFailure: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".KeyFailure"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}reason\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.node) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.node.isEmpty {
+      try visitor.visitSingularStringField(value: self.node, fieldNumber: 1)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_KeyFailure, rhs: Ocr_V1_KeyFailure) -> Bool {
+    if lhs.node != rhs.node {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Ocr_V1_PingRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PingRequest"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
@@ -2280,7 +2730,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2315,6 +2765,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _engine: String? = nil
     var _slots: [Ocr_V1_SlotStatus] = []
     var _dataDir: String? = nil
+    var _droppedDatagrams: Dictionary<String,UInt64> = [:]
+    var _datagramsBlocked: Bool? = nil
+    var _secondsToDrain: Double? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2357,6 +2810,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _engine = source._engine
       _slots = source._slots
       _dataDir = source._dataDir
+      _droppedDatagrams = source._droppedDatagrams
+      _datagramsBlocked = source._datagramsBlocked
+      _secondsToDrain = source._secondsToDrain
     }
   }
 
@@ -2407,6 +2863,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 30: try { try decoder.decodeSingularStringField(value: &_storage._engine) }()
         case 31: try { try decoder.decodeRepeatedMessageField(value: &_storage._slots) }()
         case 32: try { try decoder.decodeSingularStringField(value: &_storage._dataDir) }()
+        case 33: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &_storage._droppedDatagrams) }()
+        case 34: try { try decoder.decodeSingularBoolField(value: &_storage._datagramsBlocked) }()
+        case 35: try { try decoder.decodeSingularDoubleField(value: &_storage._secondsToDrain) }()
         default: break
         }
       }
@@ -2515,6 +2974,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._dataDir {
         try visitor.visitSingularStringField(value: v, fieldNumber: 32)
       } }()
+      if !_storage._droppedDatagrams.isEmpty {
+        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: _storage._droppedDatagrams, fieldNumber: 33)
+      }
+      try { if let v = _storage._datagramsBlocked {
+        try visitor.visitSingularBoolField(value: v, fieldNumber: 34)
+      } }()
+      try { if let v = _storage._secondsToDrain {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 35)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -2556,6 +3024,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._engine != rhs_storage._engine {return false}
         if _storage._slots != rhs_storage._slots {return false}
         if _storage._dataDir != rhs_storage._dataDir {return false}
+        if _storage._droppedDatagrams != rhs_storage._droppedDatagrams {return false}
+        if _storage._datagramsBlocked != rhs_storage._datagramsBlocked {return false}
+        if _storage._secondsToDrain != rhs_storage._secondsToDrain {return false}
         return true
       }
       if !storagesAreEqual {return false}

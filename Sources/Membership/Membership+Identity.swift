@@ -1,0 +1,114 @@
+// Two processes with one node id: a cloned disk image, or a restored one (DESIGN §5).
+//
+// A node that hears of its own id with another session and a boot that is not below its own asks the address in question:
+// "I am this one, and have run for so long." Where somebody answers, the one that has run for longer stays and takes a boot
+// above the other's; the newer one stops and says why. Where nobody answers, the data directory is older than what the
+// cluster remembers: the node takes a boot above that and goes on.
+
+internal import ClusterModel
+
+/// An address at which another process may have this node's id.
+struct IdentityDoubt: Hashable, Sendable {
+    let endpoint: Endpoint
+    var boot: Boot
+    var triesLeft: Int
+    var nextTry: Instant
+}
+
+extension Membership {
+    private static let claimTries = 3
+    private static let doubtCount = 8
+    /// Processes whose times of running differ by less are told apart by their session number.
+    private static let uptimeTolerance = Duration.milliseconds(100)
+
+    func uptime(at now: Instant) -> Duration { now - startedAt }
+
+    mutating func doubtIdentity(
+        _ update: MemberUpdate, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        guard update.status.isPresent else {
+            return raiseBoot(above: update.identity.boot, at: now, into: &effects)
+        }
+        guard let endpoint = update.facts?.endpoint else { return }
+        doubtIdentity(at: endpoint, boot: update.identity.boot, at: now, into: &effects)
+    }
+
+    private mutating func doubtIdentity(
+        at endpoint: Endpoint, boot: Boot, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        if let position = doubts.firstIndex(where: { $0.endpoint == endpoint }) {
+            doubts[position].boot = max(doubts[position].boot, boot)
+            return
+        }
+        guard doubts.count < Self.doubtCount else { return }
+        doubts.append(IdentityDoubt(endpoint: endpoint, boot: boot, triesLeft: Self.claimTries, nextTry: now))
+        effects.append(.event(.identityDoubted(endpoint)))
+        advanceDoubts(at: now, into: &effects)
+    }
+
+    mutating func advanceDoubts(at now: Instant, into effects: inout [MembershipEffect]) {
+        for position in doubts.indices where now >= doubts[position].nextTry && doubts[position].triesLeft > 0 {
+            doubts[position].triesLeft -= 1
+            doubts[position].nextTry = now + configuration.probeTimeout
+            effects.append(.send(claim(at: now), to: doubts[position].endpoint))
+        }
+        // The last claim had its time too.
+        for doubt in doubts where doubt.triesLeft == 0 && now >= doubt.nextTry {
+            doubts.removeAll { $0.endpoint == doubt.endpoint }
+            raiseBoot(above: doubt.boot, at: now, into: &effects)
+        }
+    }
+
+    private func claim(at now: Instant) -> GossipPacket {
+        let uptime = max(0, uptime(at: now).nanoseconds / 1_000_000)
+        return GossipPacket(sender: identity, kind: .claim(uptimeMilliseconds: UInt64(uptime)))
+    }
+
+    /// A packet whose sender has this node's id.
+    mutating func takeFromNamesake(
+        _ packet: GossipPacket, from source: Endpoint?, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        // An own packet that came back, or one that an earlier boot of this node had sent.
+        guard packet.sender.session != identity.session, let source else { return }
+        guard case .claim(let milliseconds) = packet.kind else {
+            if packet.sender.boot >= identity.boot {
+                doubtIdentity(at: source, boot: packet.sender.boot, at: now, into: &effects)
+            }
+            return
+        }
+        let theirs = Duration.milliseconds(Int64(clamping: milliseconds))
+        let difference = uptime(at: now) - theirs
+        let isNewer =
+            abs(difference.nanoseconds) < Self.uptimeTolerance.nanoseconds
+            ? identity.session > packet.sender.session : difference < .zero
+        if isNewer {
+            // The other one must know of this boot, to take one above it.
+            effects.append(.send(claim(at: now), to: source))
+            effects.append(
+                .refuseToRun(DuplicateIdentity(id: identity.id, otherEndpoint: source, otherUptime: theirs)))
+            hasEnded = true
+            return
+        }
+        doubts.removeAll { $0.endpoint == source }
+        if packet.sender.boot >= identity.boot {
+            effects.append(.send(claim(at: now), to: source))
+            raiseBoot(above: packet.sender.boot, at: now, into: &effects)
+        } else {
+            effects.append(.send(claim(at: now), to: source))
+        }
+    }
+
+    /// Takes the boot after `boot` and tells everybody.
+    mutating func raiseBoot(above boot: Boot, at now: Instant, into effects: inout [MembershipEffect]) {
+        guard boot >= identity.boot else { return }
+        let (next, overflow) = boot.rawValue.addingReportingOverflow(1)
+        guard !overflow else { return }
+        var update = ownUpdate
+        identity = MemberIdentity(id: identity.id, boot: Boot(next), session: identity.session)
+        update.identity = identity
+        update.incarnation = 0
+        set(identity.id, update, at: now) { _ in }
+        updates.insert(update, about: identity.id)
+        effects.append(.raiseBoot(identity.boot))
+    }
+}

@@ -1,0 +1,112 @@
+// Going away, and what is kept for coming back.
+
+internal import ClusterModel
+
+/// What of the members was last given out to be kept on disk.
+struct Remembrance: Hashable, Sendable {
+    /// Whether something has changed since.
+    var isStale = false
+    var due: Instant?
+    var last: [RememberedMember] = []
+}
+
+extension Membership {
+    /// Members that are kept on disk at most, and the least time between two writes.
+    private static let rememberedCount = 64
+    private static let rememberInterval = Duration.seconds(2)
+
+    // MARK: Leaving
+
+    mutating func leave(at now: Instant, into effects: inout [MembershipEffect]) {
+        guard !isLeaving else { return }
+        isLeaving = true
+        seeds.nextTry = nil
+        probes = []
+        var update = ownUpdate
+        update.status = .left
+        set(identity.id, update, at: now) { _ in }
+        guard table.presentCount > 0 else { return finishLeaving(into: &effects) }
+        updates.insert(Self.withoutFacts(update), about: identity.id)
+        leaveBy = now + configuration.leaveTimeout
+        gossip(at: now, into: &effects)
+    }
+
+    mutating func finishLeaving(into effects: inout [MembershipEffect]) {
+        hasEnded = true
+        effects.append(.left)
+    }
+
+    // MARK: Forgetting and remembering
+
+    /// Forgets those that have been dead or gone for long.
+    mutating func forget(at now: Instant, into effects: inout [MembershipEffect]) {
+        nextForgetting = now + Self.forgettingInterval
+        for member in table.entries where !member.status.isPresent && member.id != identity.id {
+            guard now - member.since >= configuration.forgetAfter else { continue }
+            viewDigest &-= Self.digest(of: member.id, member.rank)
+            table.remove(member.id)
+            updates.remove(about: member.id)
+            loads.remove(about: member.id)
+            remembered.isStale = true
+            effects.append(.event(.forgotten(member.id)))
+        }
+    }
+
+    /// Gives out the members to keep when they have changed, but not at every change.
+    mutating func remember(at now: Instant, into effects: inout [MembershipEffect]) {
+        lookForCluster(at: now)
+        if remembered.isStale, remembered.due == nil { remembered.due = now + Self.rememberInterval }
+        guard let due = remembered.due, now >= due else { return }
+        remembered.due = nil
+        remembered.isStale = false
+        // The present ones first: they are the likeliest to answer after a restart.
+        let others = table.entries.filter { $0.id != identity.id && $0.status != .left }
+            .sorted { ($0.status.isPresent ? 0 : 1, $0.id) < ($1.status.isPresent ? 0 : 1, $1.id) }
+        let list = others.prefix(Self.rememberedCount).map {
+            RememberedMember(id: $0.id, name: $0.facts.name, endpoint: $0.facts.endpoint)
+        }
+        guard list != remembered.last else { return }
+        remembered.last = list
+        effects.append(.remember(list))
+    }
+
+    // MARK: Pauses
+
+    /// Lateness that is nothing to speak of.
+    private static let latenessTolerance = Duration.milliseconds(200)
+    /// How long a node that can ask nobody holds its judgement back after a pause.
+    private static let refreshPatience = Duration.seconds(15)
+    private static let refreshPartners = 3
+
+    /// Compares the time with that at which this core wanted to run: what was missed counts for nobody.
+    mutating func noticeMissedTime(at now: Instant, into effects: inout [MembershipEffect]) {
+        guard let wanted = askedFor, now > wanted else { return }
+        let missed = now - max(wanted, lastRun)
+        guard missed > Self.latenessTolerance else { return }
+        for position in probes.indices {
+            probes[position].indirectAt = probes[position].indirectAt.map { $0 + missed }
+            probes[position].endsAt = probes[position].endsAt + missed
+        }
+        for id in table.suspects { _ = table.update(id) { $0.suspicion?.shift(by: missed) } }
+        if missed >= configuration.probeTimeout { health.worsen() }
+        guard missed >= configuration.pauseGuard else { return }
+        effects.append(.event(.paused(missed)))
+        probes = []
+        let ownID = identity.id
+        let partners = randomMembers(Self.refreshPartners) { $0.status.isPresent && $0.id != ownID }
+        guard !partners.isEmpty else { return }
+        refreshUntil = now + Self.refreshPatience
+        for id in table.suspects { _ = table.update(id) { $0.suspicion?.restart(at: now) } }
+        for partner in partners {
+            beginExchange(
+                .refresh, with: partner.facts.endpoint, member: partner.id, sendsMembers: false, at: now,
+                into: &effects)
+        }
+    }
+
+    mutating func refreshed(at now: Instant, into effects: inout [MembershipEffect]) {
+        refreshUntil = nil
+        for id in table.suspects { _ = table.update(id) { $0.suspicion?.restart(at: now) } }
+        effects.append(.event(.refreshed))
+    }
+}

@@ -1,0 +1,171 @@
+// Takes in what others say about members: the greater (boot, incarnation, status) wins; a statement about this node that
+// is not true is refuted (SWIM §4.2).
+
+internal import ClusterModel
+
+extension Membership {
+    /// Takes in one update.
+    ///
+    /// - Parameter isFullState: it comes from a push/pull exchange, which is told also of the dead and in which the
+    ///   sender's whole view must arrive, so that two nodes that compared themselves agree.
+    mutating func merge(
+        _ update: MemberUpdate, isFullState: Bool, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        guard update.isConsistent else {
+            counters.inconsistent += 1
+            return
+        }
+        if update.identity.id == identity.id { return mergeAboutSelf(update, at: now, into: &effects) }
+        guard let member = table[update.identity.id] else {
+            return introduce(update, at: now, into: &effects)
+        }
+        if update.identity.boot > member.identity.boot {
+            return replaceBoot(of: member, update, at: now, into: &effects)
+        }
+        // Another process with the same id and boot: the two settle it between them, and one of them takes a new boot.
+        if update.identity.boot == member.identity.boot, update.identity.session != member.identity.session,
+            member.status.isPresent
+        {
+            return
+        }
+        if update.status == .suspect, member.status == .suspect, update.rank == member.rank {
+            return heardSuspicion(update, of: member, at: now, into: &effects)
+        }
+        guard update.rank > member.rank else { return }
+        switch update.status {
+        case .alive: revive(member, update, at: now, into: &effects)
+        case .suspect: heardSuspicion(update, of: member, at: now, into: &effects)
+        case .dead:
+            guard isFullState || isCredibleVerdict(update) else { return }
+            bury(member, update, at: now, into: &effects)
+        case .left: bury(member, update, at: now, into: &effects)
+        }
+    }
+
+    /// A verdict by a node that is not alive here is not believed; who judged right is soon joined by others.
+    private func isCredibleVerdict(_ update: MemberUpdate) -> Bool {
+        guard let accuser = update.accuser, let member = table[accuser] else { return true }
+        return member.status == .alive
+    }
+
+    private mutating func introduce(
+        _ update: MemberUpdate, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        // Without facts nothing can be done with it; a full exchange will bring them.
+        guard let facts = update.facts else { return }
+        let age = Duration.seconds(Int64(update.statusAgeSeconds))
+        // What is about to be forgotten everywhere is not learnt anew.
+        if !update.status.isPresent, age >= configuration.forgetAfter.scaled(by: Self.unlearntShare) { return }
+        guard table.count < Limits.memberCount else {
+            effects.append(.event(.tableFull(update.identity.id)))
+            return
+        }
+        let suspicion: Suspicion? =
+            update.status == .suspect
+            ? update.accuser.map {
+                Suspicion(by: $0, at: now, memberCount: table.presentCount + 1, configuration)
+            } : nil
+        table.insert(
+            Member(
+                identity: update.identity, incarnation: update.incarnation, status: update.status, facts: facts,
+                since: now - age, suspicion: suspicion, accuser: update.accuser))
+        viewDigest &+= Self.digest(of: update.identity.id, update.rank)
+        guard update.status.isPresent else { return }
+        order.insert(update.identity.id, using: &generator)
+        updates.insert(update, about: update.identity.id)
+        remembered.isStale = true
+        effects.append(.event(.appeared(update.identity, facts)))
+    }
+
+    /// Share of `forgetAfter` after which a dead member is told to nobody any more.
+    static let unlearntShare = 0.9
+
+    private mutating func replaceBoot(
+        of member: Member, _ update: MemberUpdate, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        // A suspicion of a boot that is not known here cannot be judged without its facts.
+        guard update.facts != nil || !update.status.isPresent else { return }
+        let wasPresent = member.status.isPresent
+        let suspicion =
+            update.status == .suspect
+            ? update.accuser.map { Suspicion(by: $0, at: now, memberCount: table.presentCount, configuration) } : nil
+        set(member.id, update, at: now) {
+            $0.suspicion = suspicion
+            $0.load = nil
+            $0.loadReceived = nil
+            $0.streamAnswers = 0
+            $0.hasDatagrams = true
+        }
+        probes.removeAll { $0.target == member.id }
+        loads.remove(about: member.id)
+        updates.insert(update.status == .alive ? update : Self.withoutFacts(update), about: member.id)
+        remembered.isStale = true
+        switch (wasPresent, update.status.isPresent) {
+        case (true, true): effects.append(.event(.restarted(update.identity, previous: member.identity.boot)))
+        case (false, true):
+            order.insert(member.id, using: &generator)
+            effects.append(.event(.restarted(update.identity, previous: member.identity.boot)))
+        case (true, false):
+            order.remove(member.id)
+            let accuser = update.accuser ?? member.id
+            effects.append(.event(update.status == .left ? .departed(member.id) : .died(member.id, accuser: accuser)))
+        case (false, false): break
+        }
+    }
+
+    /// A higher incarnation of a known boot: refuted, or back from the dead.
+    private mutating func revive(
+        _ member: Member, _ update: MemberUpdate, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        let before = member.status
+        set(member.id, update, at: now) { $0.suspicion = nil }
+        updates.insert(update, about: member.id)
+        remembered.isStale = true
+        switch before {
+        case .alive: break
+        case .suspect: effects.append(.event(.cleared(member.id)))
+        case .dead, .left:
+            order.insert(member.id, using: &generator)
+            effects.append(.event(.appeared(update.identity, update.facts ?? member.facts)))
+        }
+    }
+
+    // MARK: This node itself
+
+    private mutating func mergeAboutSelf(
+        _ update: MemberUpdate, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        guard update.identity.boot >= identity.boot else { return }
+        if update.identity.session != identity.session || update.identity.boot > identity.boot {
+            return doubtIdentity(update, at: now, into: &effects)
+        }
+        guard !isLeaving else { return }
+        let own = own
+        if update.status != .alive, update.incarnation >= own.incarnation {
+            counters.suspicionsRefuted += 1
+            health.worsen()
+            let (next, overflow) = update.incarnation.addingReportingOverflow(1)
+            // Only forged bytes get there; a new boot starts from 0.
+            if overflow { return raiseBoot(above: identity.boot, at: now, into: &effects) }
+            announce(incarnation: next, at: now)
+            effects.append(.event(.refuted(incarnation: next, accuser: update.accuser ?? identity.id)))
+        } else if update.status == .alive, update.incarnation > own.incarnation {
+            announce(incarnation: update.incarnation, at: now)
+        }
+    }
+
+    /// Tells everybody that this node is alive, with an incarnation that beats what was said.
+    mutating func announce(incarnation: UInt32, at now: Instant) {
+        var update = ownUpdate
+        update.incarnation = incarnation
+        set(identity.id, update, at: now) { _ in }
+        updates.insert(update, about: identity.id)
+    }
+
+    /// This node as it describes itself.
+    var ownUpdate: MemberUpdate {
+        let own = own
+        return MemberUpdate(
+            identity: identity, incarnation: own.incarnation, status: own.status, facts: own.facts)
+    }
+}

@@ -1,0 +1,1 @@
+@main struct SimulateEntry { static func main() {} }
