@@ -171,7 +171,12 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "WireTests",
-            dependencies: ["ClusterModel", "Wire", .product(name: "GRPCCore", package: "grpc-swift-2")],
+            dependencies: [
+                "ClusterModel", "Wire",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
         .testTarget(
