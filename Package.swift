@@ -137,6 +137,12 @@ let package = Package(
         .executableTarget(
             name: "ledger-crasher", dependencies: ["ClusterModel", "Ledger", "LedgerWorkload"],
             path: "Tests/ledger-crasher", swiftSettings: strict),
+        .target(
+            name: "WireDecoders",
+            dependencies: [
+                "ClusterModel", "Wire", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+            ],
+            path: "Fuzz/Decoders", swiftSettings: strict),
         .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: strict),
         .testTarget(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
@@ -172,7 +178,7 @@ let package = Package(
         .testTarget(
             name: "WireTests",
             dependencies: [
-                "ClusterModel", "Wire",
+                "ClusterModel", "Wire", "WireDecoders",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
@@ -187,3 +193,11 @@ let package = Package(
         .testTarget(name: "TidyTests", dependencies: ["ClusterModel"], swiftSettings: strict),
     ]
 )
+
+// The fuzzer's program has no `main` of its own: only `scripts/fuzz.sh` builds it, with libFuzzer's.
+if Context.environment["OCR_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz-wire", dependencies: ["ClusterModel", "WireDecoders"], path: "Fuzz/fuzz-wire",
+            swiftSettings: strict))
+}

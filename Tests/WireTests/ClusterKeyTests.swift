@@ -1,5 +1,6 @@
 import ClusterModel
 import Crypto
+import WireDecoders
 import Testing
 import Wire
 

@@ -1,4 +1,5 @@
 import ClusterModel
+import WireDecoders
 import Foundation
 import SwiftProtobuf
 import Testing

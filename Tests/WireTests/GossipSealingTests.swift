@@ -1,5 +1,6 @@
 import ClusterModel
 import Crypto
+import WireDecoders
 import SwiftProtobuf
 import Testing
 import Wire

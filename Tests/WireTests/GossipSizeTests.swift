@@ -1,6 +1,7 @@
 // The core fills datagrams by the lengths that ClusterModel reckons: they must hold in the real encoding.
 
 import ClusterModel
+import WireDecoders
 import SwiftProtobuf
 import Testing
 import Wire

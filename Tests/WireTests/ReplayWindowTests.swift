@@ -1,4 +1,5 @@
 import ClusterModel
+import WireDecoders
 import Testing
 
 @testable import Wire

@@ -1,20 +1,22 @@
 // Random values of membership, from a seed: valid ones, at and within their limits.
 
-import ClusterModel
-import Wire
+package import ClusterModel
+package import Wire
 
 extension SeededGenerator {
-    mutating func node() -> NodeID { NodeID(Bits128(high: next(), low: next())) }
+    package mutating func node() -> NodeID { NodeID(Bits128(high: next(), low: next())) }
 
     /// A number of a random length in bits: as many small ones as large ones.
-    mutating func number() -> UInt64 { next() >> UInt64.random(in: 0...63, using: &self) }
-    mutating func number32() -> UInt32 { UInt32(truncatingIfNeeded: next()) >> UInt32.random(in: 0...31, using: &self) }
+    package mutating func number() -> UInt64 { next() >> UInt64.random(in: 0...63, using: &self) }
+    package mutating func number32() -> UInt32 {
+        UInt32(truncatingIfNeeded: next()) >> UInt32.random(in: 0...31, using: &self)
+    }
 
-    mutating func identity() -> MemberIdentity {
+    package mutating func identity() -> MemberIdentity {
         MemberIdentity(id: node(), boot: Boot(number()), session: next())
     }
 
-    mutating func endpoint() -> Endpoint {
+    package mutating func endpoint() -> Endpoint {
         let port = UInt16.random(in: 1...UInt16.max, using: &self)
         if Bool.random(using: &self) {
             return Endpoint(ipv4: UInt32.random(in: 1...UInt32.max, using: &self), port: port)
@@ -23,7 +25,7 @@ extension SeededGenerator {
     }
 
     /// Up to the longest label, of characters of 1 to 4 bytes.
-    mutating func label(fills: Bool = false) -> String {
+    package mutating func label(fills: Bool = false) -> String {
         let length = fills ? Limits.memberLabelByteCount : Int.random(in: 0...Limits.memberLabelByteCount, using: &self)
         var text = ""
         while let character = ["a", "-", "ä", "字", "🦆"].randomElement(using: &self),
@@ -32,12 +34,12 @@ extension SeededGenerator {
         return fills ? text + String(repeating: "x", count: length - text.utf8.count) : text
     }
 
-    mutating func facts(fills: Bool = false) -> MemberFacts {
+    package mutating func facts(fills: Bool = false) -> MemberFacts {
         MemberFacts(
             name: label(fills: fills), endpoint: endpoint(), zone: label(fills: fills), version: label(fills: fills))
     }
 
-    mutating func update(hasFacts: Bool? = nil, fills: Bool = false) -> MemberUpdate {
+    package mutating func update(hasFacts: Bool? = nil, fills: Bool = false) -> MemberUpdate {
         let status = MemberStatus.allCases[Int.random(in: 0..<4, using: &self)]
         let blames = status == .suspect || status == .dead
         let describes = status == .alive || hasFacts ?? Bool.random(using: &self)
@@ -46,7 +48,7 @@ extension SeededGenerator {
             facts: describes ? facts(fills: fills) : nil, statusAgeSeconds: status.isPresent ? 0 : number32())
     }
 
-    mutating func load() -> LoadRecord {
+    package mutating func load() -> LoadRecord {
         LoadRecord(
             node: node(), boot: Boot(number()), version: number32(), ageMilliseconds: number32(),
             figures: LoadFigures(
@@ -56,7 +58,7 @@ extension SeededGenerator {
                 drainDeadlineSeconds: Bool.random(using: &self) ? number32() : nil))
     }
 
-    mutating func kind() -> GossipPacket.Kind {
+    package mutating func kind() -> GossipPacket.Kind {
         switch Int.random(in: 0..<6, using: &self) {
         case 0: .ping(sequence: number32(), target: Bool.random(using: &self) ? node() : nil)
         case 1: .ack(sequence: number32())
@@ -68,7 +70,7 @@ extension SeededGenerator {
     }
 
     /// A packet that fits a datagram; filled to the brim on request.
-    mutating func packet(from sender: MemberIdentity? = nil, fills: Bool = false) -> GossipPacket {
+    package mutating func packet(from sender: MemberIdentity? = nil, fills: Bool = false) -> GossipPacket {
         var packet = GossipPacket(sender: sender ?? identity(), kind: kind())
         for _ in 0..<(fills ? 200 : Int.random(in: 0...8, using: &self)) {
             if Bool.random(using: &self) {
@@ -88,14 +90,14 @@ extension SeededGenerator {
         return packet
     }
 
-    mutating func cluster() -> ClusterIdentity {
+    package mutating func cluster() -> ClusterIdentity {
         let lowest = UInt32.random(in: 0...100, using: &self)
         return ClusterIdentity(
             name: label(), shardCount: Int.random(in: 1...65_536, using: &self),
             protocolVersions: lowest...(lowest + UInt32.random(in: 0...9, using: &self)))
     }
 
-    mutating func state(memberCount: Int? = nil) -> StateExchange {
+    package mutating func state(memberCount: Int? = nil) -> StateExchange {
         var sender = update(hasFacts: true)
         sender.status = .alive
         sender.accuser = nil
@@ -109,12 +111,12 @@ extension SeededGenerator {
 }
 
 extension ClusterIdentity {
-    static let sample = ClusterIdentity(name: "ocr", shardCount: 1_024, protocolVersions: 1...2)
+    package static let sample = ClusterIdentity(name: "ocr", shardCount: 1_024, protocolVersions: 1...2)
 }
 
 extension ClusterKey {
     /// A key that is the same in every run.
-    static func sample(_ number: UInt8) -> ClusterKey {
+    package static func sample(_ number: UInt8) -> ClusterKey {
         guard let key = ClusterKey(bytes: Array(repeating: number, count: ClusterKey.byteCount)) else {
             preconditionFailure("a key has 32 bytes")
         }
