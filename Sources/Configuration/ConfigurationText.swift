@@ -3,7 +3,7 @@
 import ClusterModel
 
 extension ConfigurationKey.Text {
-    var expected: String {
+    package var expected: String {
         switch self {
         case .path(let mayBeEmpty): mayBeEmpty ? "a path, or \"\"" : "a path"
         case .label(let mayBeEmpty):
@@ -14,7 +14,7 @@ extension ConfigurationKey.Text {
         }
     }
 
-    func accepts(_ text: String) -> Bool {
+    package func accepts(_ text: String) -> Bool {
         switch self {
         case .path(let mayBeEmpty): mayBeEmpty || !text.isEmpty
         case .label(let mayBeEmpty):
