@@ -198,7 +198,13 @@ let package = Package(
             name: "ResultsTests",
             dependencies: ["ClusterModel", "Results", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: strict),
-        .testTarget(name: "NodeTests", dependencies: ["node", "bare-loop"], swiftSettings: strict),
+        .testTarget(
+            name: "NodeTests",
+            dependencies: [
+                "ClusterModel", "Configuration", "Membership", "Results", "Wire", "bare-loop", "node",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
         .testTarget(name: "TidyTests", dependencies: ["ClusterModel"], swiftSettings: strict),
     ]
 )

@@ -16,7 +16,10 @@ package struct ConfigurationKey: Sendable {
         case oneOf(Property<Int>, Set<Int>, expected: String)
         case byteCount(Property<Int>, ClosedRange<Int>)
         case duration(Property<Duration>, ClosedRange<Duration>)
+        case decimal(Property<Double>, ClosedRange<Double>)
         case text(Property<String>, Text)
+        /// An array of texts.
+        case texts(Property<[String]>, Text, atMost: Int)
         case sandbox(Property<NodeConfiguration.Worker.Sandbox>)
         case level(Property<NodeConfiguration.Log.Level>)
     }
@@ -30,6 +33,8 @@ package struct ConfigurationKey: Sendable {
         case language
         /// "ADDR:PORT" or empty.
         case address
+        /// "HOST[:PORT]".
+        case seed
     }
 
     /// The table that holds it, nil at the top of the file.
@@ -39,7 +44,7 @@ package struct ConfigurationKey: Sendable {
     /// One line: what it decides.
     package let documentation: String
 
-    private init(_ table: String?, _ name: String, _ kind: Kind, _ documentation: String) {
+    init(_ table: String?, _ name: String, _ kind: Kind, _ documentation: String) {
         self.table = table
         self.name = name
         self.kind = kind
@@ -61,7 +66,10 @@ package struct ConfigurationKey: Sendable {
             Self.grouped(configuration[keyPath: path])
         case .byteCount(let path, _): "\"\(Quantity.text(byteCount: configuration[keyPath: path]))\""
         case .duration(let path, _): "\"\(Quantity.text(configuration[keyPath: path]))\""
+        case .decimal(let path, _): "\(configuration[keyPath: path])"
         case .text(let path, _): "\"\(configuration[keyPath: path])\""
+        case .texts(let path, _, _):
+            "[" + configuration[keyPath: path].map { "\"\($0)\"" }.joined(separator: ", ") + "]"
         case .sandbox(let path): "\"\(configuration[keyPath: path].rawValue)\""
         case .level(let path): "\"\(configuration[keyPath: path].rawValue)\""
         }
@@ -86,81 +94,91 @@ extension NodeConfiguration {
 }
 
 extension ConfigurationKey {
-    static let all: [ConfigurationKey] = [
-        ConfigurationKey(
-            nil, "data_dir", .text(\.dataDirectory, .path(mayBeEmpty: false)),
-            "the directory in which the node keeps its ledger, its key and its socket"),
-        ConfigurationKey(nil, "name", .text(\.name, .label(mayBeEmpty: true)), "label of this node"),
+    static let all: [ConfigurationKey] =
+        [
+            ConfigurationKey(
+                nil, "data_dir", .text(\.dataDirectory, .path(mayBeEmpty: false)),
+                "the directory in which the node keeps its ledger, its key and its socket"),
+            ConfigurationKey(nil, "name", .text(\.name, .label(mayBeEmpty: true)), "label of this node"),
+            ConfigurationKey(
+                nil, "zone", .text(\.zone, .label(mayBeEmpty: true)), "failure domain of this node, such as a rack"),
 
-        ConfigurationKey("cluster", "name", .text(\.cluster.name, .label(mayBeEmpty: false)), "label of the cluster"),
-        ConfigurationKey(
-            "cluster", "shards", .powerOfTwo(\.cluster.shardCount, 1...65_536), "parts into which the jobs are cut"),
-        ConfigurationKey(
-            "cluster", "replicas", .integer(\.cluster.replicaCount, 1...7), "nodes that hold a copy of each record"),
+            ConfigurationKey(
+                "cluster", "name", .text(\.cluster.name, .label(mayBeEmpty: false)), "label of the cluster"),
+            ConfigurationKey(
+                "cluster", "shards", .powerOfTwo(\.cluster.shardCount, 1...65_536), "parts into which the jobs are cut"),
+            ConfigurationKey(
+                "cluster", "replicas", .integer(\.cluster.replicaCount, 1...7), "nodes that hold a copy of each record"),
+            ConfigurationKey(
+                "cluster", "seeds", .texts(\.cluster.seeds, .seed, atMost: Limits.seedCount),
+                "nodes through which the cluster is found"),
+            ConfigurationKey(
+                "cluster", "key", .text(\.cluster.keyFile, .path(mayBeEmpty: true)), "file with the key of the cluster"),
 
-        ConfigurationKey(
-            "work", "workers", .integer(\.work.workerCount, 0...Limits.workerCount),
-            "images recognised at the same time; 0 is one per core"),
-        ConfigurationKey(
-            "work", "max_attempts", .integer(\.work.maxAttempts, 1...100),
-            "attempts of a job that may fail for a passing reason before it is failed"),
-        ConfigurationKey(
-            "work", "retry_backoff", .duration(\.work.retryBackoff, .milliseconds(10) ... .seconds(3_600)),
-            "wait before the second attempt, doubled for each further one"),
-        ConfigurationKey(
-            "work", "retry_backoff_max", .duration(\.work.retryBackoffMax, .milliseconds(10) ... .seconds(86_400)),
-            "longest wait between two attempts"),
-        ConfigurationKey(
-            "work", "max_interruptions", .integer(\.work.maxInterruptions, 1...1_000),
-            "starts of a job that ended with the death of the node before it is failed"),
-        ConfigurationKey(
-            "work", "stop_deadline", .duration(\.work.stopDeadline, .seconds(0) ... .seconds(86_400)),
-            "time for running jobs after SIGTERM before they are given back"),
+            ConfigurationKey(
+                "work", "workers", .integer(\.work.workerCount, 0...Limits.workerCount),
+                "images recognised at the same time; 0 is one per core"),
+            ConfigurationKey(
+                "work", "max_attempts", .integer(\.work.maxAttempts, 1...100),
+                "attempts of a job that may fail for a passing reason before it is failed"),
+            ConfigurationKey(
+                "work", "retry_backoff", .duration(\.work.retryBackoff, .milliseconds(10) ... .seconds(3_600)),
+                "wait before the second attempt, doubled for each further one"),
+            ConfigurationKey(
+                "work", "retry_backoff_max", .duration(\.work.retryBackoffMax, .milliseconds(10) ... .seconds(86_400)),
+                "longest wait between two attempts"),
+            ConfigurationKey(
+                "work", "max_interruptions", .integer(\.work.maxInterruptions, 1...1_000),
+                "starts of a job that ended with the death of the node before it is failed"),
+            ConfigurationKey(
+                "work", "stop_deadline", .duration(\.work.stopDeadline, .seconds(0) ... .seconds(86_400)),
+                "time for running jobs after SIGTERM before they are given back"),
 
-        ConfigurationKey(
-            "limits", "max_pixels", .integer(\.limits.maxPixels, 10_000...2_000_000_000), "largest page, width x height"
-        ),
-        ConfigurationKey(
-            "limits", "max_bytes", .byteCount(\.limits.maxByteCount, (1 << 10)...(4 << 30)), "largest file"),
-        ConfigurationKey("limits", "max_pages", .integer(\.limits.maxPages, 1...100_000), "most pages of one file"),
-        ConfigurationKey(
-            "limits", "page_timeout", .duration(\.limits.pageTimeout, .seconds(1) ... .seconds(86_400)),
-            "time for one page, after which its worker is killed"),
+            ConfigurationKey(
+                "limits", "max_pixels", .integer(\.limits.maxPixels, 10_000...2_000_000_000),
+                "largest page, width x height"
+            ),
+            ConfigurationKey(
+                "limits", "max_bytes", .byteCount(\.limits.maxByteCount, (1 << 10)...(4 << 30)), "largest file"),
+            ConfigurationKey("limits", "max_pages", .integer(\.limits.maxPages, 1...100_000), "most pages of one file"),
+            ConfigurationKey(
+                "limits", "page_timeout", .duration(\.limits.pageTimeout, .seconds(1) ... .seconds(86_400)),
+                "time for one page, after which its worker is killed"),
 
-        ConfigurationKey(
-            "worker", "sandbox", .sandbox(\.worker.sandbox), "whether workers give up files, network and processes"),
-        ConfigurationKey(
-            "worker", "memory", .byteCount(\.worker.memoryByteCount, (256 << 20)...(1 << 40)),
-            "address space of one worker"),
-        ConfigurationKey("worker", "nice", .integer(\.worker.nice, 0...19), "niceness of workers"),
-        ConfigurationKey(
-            "worker", "recycle_jobs", .integer(\.worker.recycleJobs, 1...1_000_000_000),
-            "jobs after which a worker is replaced"),
-        ConfigurationKey(
-            "worker", "recycle_rss", .byteCount(\.worker.recycleResidentByteCount, (64 << 20)...(1 << 40)),
-            "resident memory above which a worker is replaced after its job"),
-        ConfigurationKey(
-            "worker", "cpu_seconds_per_page", .integer(\.worker.cpuSecondsPerPage, 1...86_400),
-            "CPU time that one page may use"),
+            ConfigurationKey(
+                "worker", "sandbox", .sandbox(\.worker.sandbox), "whether workers give up files, network and processes"),
+            ConfigurationKey(
+                "worker", "memory", .byteCount(\.worker.memoryByteCount, (256 << 20)...(1 << 40)),
+                "address space of one worker"),
+            ConfigurationKey("worker", "nice", .integer(\.worker.nice, 0...19), "niceness of workers"),
+            ConfigurationKey(
+                "worker", "recycle_jobs", .integer(\.worker.recycleJobs, 1...1_000_000_000),
+                "jobs after which a worker is replaced"),
+            ConfigurationKey(
+                "worker", "recycle_rss", .byteCount(\.worker.recycleResidentByteCount, (64 << 20)...(1 << 40)),
+                "resident memory above which a worker is replaced after its job"),
+            ConfigurationKey(
+                "worker", "cpu_seconds_per_page", .integer(\.worker.cpuSecondsPerPage, 1...86_400),
+                "CPU time that one page may use"),
 
-        ConfigurationKey(
-            "ocr", "tessdata", .text(\.ocr.tessdata, .path(mayBeEmpty: true)), "directory of the language models"),
-        ConfigurationKey(
-            "ocr", "language", .text(\.ocr.language, .language), "language of jobs that are submitted without one"),
-        ConfigurationKey(
-            "ocr", "psm",
-            .oneOf(\.ocr.pageSegmentationMode, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13], expected: "1 or 3...13"),
-            "page segmentation mode of submissions that name none"),
-        ConfigurationKey(
-            "ocr", "dpi", .oneOf(\.ocr.dpi, Set(70...2_400).union([0]), expected: "0 or 70...2400"),
-            "resolution that submissions assume when they name none; 0 is that of the image"),
+            ConfigurationKey(
+                "ocr", "tessdata", .text(\.ocr.tessdata, .path(mayBeEmpty: true)), "directory of the language models"),
+            ConfigurationKey(
+                "ocr", "language", .text(\.ocr.language, .language), "language of jobs that are submitted without one"),
+            ConfigurationKey(
+                "ocr", "psm",
+                .oneOf(\.ocr.pageSegmentationMode, [1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13], expected: "1 or 3...13"),
+                "page segmentation mode of submissions that name none"),
+            ConfigurationKey(
+                "ocr", "dpi", .oneOf(\.ocr.dpi, Set(70...2_400).union([0]), expected: "0 or 70...2400"),
+                "resolution that submissions assume when they name none; 0 is that of the image"),
 
-        ConfigurationKey("log", "level", .level(\.log.level), "least severe message that is logged"),
-        ConfigurationKey(
-            "log", "file", .text(\.log.file, .path(mayBeEmpty: true)), "file that the log is appended to"),
+            ConfigurationKey("log", "level", .level(\.log.level), "least severe message that is logged"),
+            ConfigurationKey(
+                "log", "file", .text(\.log.file, .path(mayBeEmpty: true)), "file that the log is appended to"),
 
-        ConfigurationKey("listen", "address", .text(\.listen.address, .address), "address for other nodes"),
-        ConfigurationKey(
-            "listen", "advertise", .text(\.listen.advertise, .address), "address that other nodes are told"),
-    ]
+            ConfigurationKey("listen", "address", .text(\.listen.address, .address), "address for other nodes"),
+            ConfigurationKey(
+                "listen", "advertise", .text(\.listen.advertise, .address), "address that other nodes are told"),
+        ] + membership
 }

@@ -4,8 +4,8 @@ import ClusterModel
 import TOMLKit
 
 struct ConfigurationReader {
-    private let path: String
-    private let lines: LineIndex
+    let path: String
+    let lines: LineIndex
     private(set) var configuration = NodeConfiguration()
 
     init(path: String, lines: LineIndex) {
@@ -36,22 +36,6 @@ struct ConfigurationReader {
             } else {
                 try set(name, in: nil, to: value)
             }
-        }
-    }
-
-    /// What no single key can tell.
-    func checkRelations() throws(ConfigurationError) {
-        if configuration.work.retryBackoffMax < configuration.work.retryBackoff {
-            throw refusal(
-                ["work", "retry_backoff_max"], "[work] retry_backoff_max",
-                "is \"\(Quantity.text(configuration.work.retryBackoffMax))\"",
-                "at least retry_backoff (\"\(Quantity.text(configuration.work.retryBackoff))\")")
-        }
-        if configuration.worker.recycleResidentByteCount > configuration.worker.memoryByteCount {
-            throw refusal(
-                ["worker", "recycle_rss"], "[worker] recycle_rss",
-                "is \"\(Quantity.text(byteCount: configuration.worker.recycleResidentByteCount))\"",
-                "at most memory (\"\(Quantity.text(byteCount: configuration.worker.memoryByteCount))\")")
         }
     }
 
@@ -87,6 +71,10 @@ struct ConfigurationReader {
             configuration[keyPath: property] = try converted(value, key, expected) { text in
                 Quantity.duration(text).flatMap { range.contains($0) ? $0 : nil }
             }
+        case .decimal(let property, let range):
+            configuration[keyPath: property] = try decimal(value, key, range)
+        case .texts(let property, let text, let limit):
+            configuration[keyPath: property] = try texts(value, key, text, atMost: limit)
         case .text(let property, let text):
             configuration[keyPath: property] = try converted(value, key, text.expected) { text.accepts($0) ? $0 : nil }
         case .sandbox(let property):
@@ -109,6 +97,40 @@ struct ConfigurationReader {
         return number
     }
 
+    private func decimal(
+        _ value: any TOMLValueConvertible, _ key: ConfigurationKey, _ range: ClosedRange<Double>
+    ) throws(ConfigurationError) -> Double {
+        let expected = "\(range.lowerBound)...\(range.upperBound)"
+        guard let number = value.double ?? value.int.map(Double.init) else {
+            throw wrongType(value, key, "a number, \(expected)")
+        }
+        guard range.contains(number) else { throw refusal(key, "is \(number)", expected) }
+        return number
+    }
+
+    /// The elements of an array; an error names the line of its element, and the element counted from 1.
+    private func texts(
+        _ value: any TOMLValueConvertible, _ key: ConfigurationKey, _ kind: ConfigurationKey.Text, atMost limit: Int
+    ) throws(ConfigurationError) -> [String] {
+        let expected = "an array of at most \(limit) texts, each \(kind.expected)"
+        guard let array = value.array else { throw wrongType(value, key, expected) }
+        guard array.count <= limit else { throw refusal(key, "has \(array.count) elements", expected) }
+        var texts: [String] = []
+        for index in 0..<array.count {
+            let element = array[index]
+            guard let text = element.string, kind.accepts(text) else {
+                let problem = element.string.map { "\"\(Suggestion.cut($0))\"" } ?? Self.article(element)
+                throw ConfigurationError(
+                    path: path, line: lines.line(of: place(of: key) + [LineIndex.element(index)]),
+                    key: key.qualifiedName, problem: "element \(index + 1) is \(problem)", expected: kind.expected)
+            }
+            texts.append(text)
+        }
+        return texts
+    }
+
+    private func place(of key: ConfigurationKey) -> [String] { (key.table.map { [$0] } ?? []) + [key.name] }
+
     private func converted<Value>(
         _ value: any TOMLValueConvertible, _ key: ConfigurationKey, _ expected: String, _ convert: (String) -> Value?
     ) throws(ConfigurationError) -> Value {
@@ -124,10 +146,10 @@ struct ConfigurationReader {
     }
 
     private func refusal(_ key: ConfigurationKey, _ problem: String, _ expected: String) -> ConfigurationError {
-        refusal((key.table.map { [$0] } ?? []) + [key.name], key.qualifiedName, problem, expected)
+        refusal(place(of: key), key.qualifiedName, problem, expected)
     }
 
-    private func refusal(
+    func refusal(
         _ place: [String], _ key: String, _ problem: String, _ expected: String
     ) -> ConfigurationError {
         ConfigurationError(
@@ -163,85 +185,5 @@ struct ConfigurationReader {
         case .bool: "true or false"
         case .date, .time, .dateTime: "a date or time"
         }
-    }
-}
-
-extension ConfigurationKey.Text {
-    var expected: String {
-        switch self {
-        case .path(let mayBeEmpty): mayBeEmpty ? "a path, or \"\"" : "a path"
-        case .label(let mayBeEmpty):
-            "1...63 letters, digits, '.', '_' or '-'" + (mayBeEmpty ? ", or \"\"" : "")
-        case .language: "names of language models such as \"eng\" or \"deu+eng\""
-        case .address: "\"ADDRESS:PORT\" (an IPv6 address in brackets), or \"\""
-        }
-    }
-
-    func accepts(_ text: String) -> Bool {
-        switch self {
-        case .path(let mayBeEmpty): mayBeEmpty || !text.isEmpty
-        case .label(let mayBeEmpty):
-            text.isEmpty
-                ? mayBeEmpty
-                : text.utf8.count <= 63
-                    && text.unicodeScalars.allSatisfy { scalar in
-                        scalar.isASCII
-                            && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil
-                                || "._-".unicodeScalars.contains(scalar))
-                    }
-        case .language: LanguageSpecification.names(in: text) != nil
-        case .address: text.isEmpty || Self.isAddress(text)
-        }
-    }
-
-    private static func isAddress(_ text: String) -> Bool {
-        guard text.utf8.count <= 300, let colon = text.lastIndex(of: ":") else { return false }
-        let host = text[..<colon]
-        let port = text[text.index(after: colon)...]
-        guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
-            let number = Int(port), (1...65_535).contains(number)
-        else { return false }
-        if host.hasPrefix("["), host.hasSuffix("]") { return host.utf8.count > 2 }
-        return !host.isEmpty && !host.contains(":") && !host.contains(where: \.isWhitespace)
-    }
-}
-
-/// The known name that somebody may have meant.
-enum Suggestion {
-    /// Names longer than this are not compared.
-    private static let longestByteCount = 64
-
-    /// The closest of `names`, when no more than a third of it would have to change.
-    static func nearest(to name: String, among names: [String]) -> String? {
-        guard name.utf8.count <= longestByteCount else { return nil }
-        let measured = names.map { (name: $0, distance: distance(Array(name.utf8), Array($0.utf8))) }
-        guard let best = measured.min(by: { $0.distance < $1.distance }),
-            best.distance <= max(1, best.name.utf8.count / 3)
-        else { return nil }
-        return best.name
-    }
-
-    /// A text from outside, for a message: at most 200 characters, without control characters.
-    static func cut(_ text: String) -> String {
-        let plain = text.prefix(200).map { character in
-            character.unicodeScalars.contains { $0.value < 32 || $0.value == 127 } ? "?" : String(character)
-        }
-        return plain.joined() + (text.count > 200 ? "…" : "")
-    }
-
-    /// Levenshtein's.
-    private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
-        var previous = Array(0...right.count)
-        for (row, leftByte) in left.enumerated() {
-            var current = [row + 1]
-            for (column, rightByte) in right.enumerated() {
-                current.append(
-                    min(
-                        previous[column + 1] + 1, current[column] + 1,
-                        previous[column] + (leftByte == rightByte ? 0 : 1)))
-            }
-            previous = current
-        }
-        return previous[right.count]
     }
 }

@@ -5,6 +5,9 @@ struct LineIndex {
     /// The line of the first place where a key must stand and none does. The parser aborts the process on some of these
     /// (`[(`), so a document that has one must not reach it.
     private(set) var firstMissingKeyLine: Int?
+    /// The line of the first bracket of a value that closes none or another one; the parser aborts on some of these too
+    /// (`[}`).
+    private(set) var firstMisfitLine: Int?
     private var lines: [[String]: Int] = [:]
     private let bytes: [UInt8]
     private var position = 0
@@ -24,6 +27,12 @@ struct LineIndex {
         }
         return nil
     }
+
+    /// The line of a key itself, nil when it does not stand in the document.
+    func exactLine(of path: [String]) -> Int? { lines[path] }
+
+    /// The name under which an element of an array is found below its key.
+    static func element(_ index: Int) -> String { "[\(index)]" }
 
     private var current: UInt8? { position < bytes.count ? bytes[position] : nil }
 
@@ -53,10 +62,11 @@ struct LineIndex {
                 skipLine()
             case UInt8(ascii: "\n"), UInt8(ascii: "\r"), UInt8(ascii: "#"), nil: skipLine()
             default:
-                note(table + key())
+                let path = table + key()
+                note(path)
                 if current == UInt8(ascii: "=") {
                     advance()
-                    skipValue()
+                    skipValue(of: path)
                 } else {
                     skipLine()
                 }
@@ -98,24 +108,40 @@ struct LineIndex {
         }
     }
 
-    /// A value up to the end of the line on which it ends.
-    private mutating func skipValue() {
-        var depth = 0
+    /// A value up to the end of the line on which it ends. Notes where the elements of an array stand.
+    private mutating func skipValue(of path: [String]) {
+        var open: [UInt8] = []
+        var elementCount = 0
+        var isElementAwaited = false
         while let byte = current {
             switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "'"): skipString()
+            case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "\r"): advance()
             case UInt8(ascii: "#"):
                 while current != nil, current != UInt8(ascii: "\n") { advance() }
-            case UInt8(ascii: "["), UInt8(ascii: "{"):
-                depth += 1
-                advance()
-            case UInt8(ascii: "]"), UInt8(ascii: "}"):
-                depth -= 1
-                advance()
             case UInt8(ascii: "\n"):
                 advance()
-                if depth <= 0 { return }
-            default: advance()
+                if open.isEmpty { return }
+            case UInt8(ascii: "]"), UInt8(ascii: "}"):
+                // In ASCII each bracket stands two before the one that closes it.
+                if open.popLast() != byte - 2, firstMisfitLine == nil { firstMisfitLine = line }
+                advance()
+            case UInt8(ascii: ","):
+                isElementAwaited = open == [UInt8(ascii: "[")]
+                advance()
+            default:
+                if isElementAwaited {
+                    note(path + [Self.element(elementCount)])
+                    elementCount += 1
+                    isElementAwaited = false
+                }
+                switch byte {
+                case UInt8(ascii: "\""), UInt8(ascii: "'"): skipString()
+                case UInt8(ascii: "["), UInt8(ascii: "{"):
+                    isElementAwaited = open.isEmpty && byte == UInt8(ascii: "[")
+                    open.append(byte)
+                    advance()
+                default: advance()
+                }
             }
         }
     }

@@ -68,6 +68,9 @@ extension NodeConfiguration {
         if let line = lines.firstMissingKeyLine {
             throw ConfigurationError(path: path, line: line, problem: "no key where one must stand", hint: syntaxHint)
         }
+        if let line = lines.firstMisfitLine {
+            throw ConfigurationError(path: path, line: line, problem: "a bracket that does not fit", hint: syntaxHint)
+        }
         do {
             return (try TOMLTable(string: text), lines)
         } catch let error as TOMLParseError {

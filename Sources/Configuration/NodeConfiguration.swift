@@ -11,6 +11,8 @@ package struct NodeConfiguration: Hashable, Sendable {
     package var dataDirectory = "./node-data"
     /// Label of this node; empty takes the host's name. Never identity.
     package var name = ""
+    /// Failure domain of this node (a rack, an availability zone); empty when there is none.
+    package var zone = ""
     package var cluster = Cluster()
     package var work = Work()
     package var limits = ImageLimits()
@@ -18,16 +20,21 @@ package struct NodeConfiguration: Hashable, Sendable {
     package var ocr = Recognition()
     package var log = Log()
     package var listen = Listen()
+    package var membership = Membership()
 
     package init() {}
 
-    /// What all nodes of a cluster agree on; fixed when its first node starts.
+    /// The cluster that this node belongs to: what all its nodes agree on, and how it is found and entered.
     package struct Cluster: Hashable, Sendable {
         package var name = "ocr"
         /// A power of two, 1...65,536.
         package var shardCount = 1_024
         /// Copies wanted of each record; with fewer nodes, as many as there are.
         package var replicaCount = 3
+        /// "HOST[:PORT]": nodes through which the cluster is found.
+        package var seeds: [String] = []
+        /// The file with the cluster's key; empty takes `cluster.key` of the data directory when it is there.
+        package var keyFile = ""
     }
 
     /// How jobs are taken up, retried and given back.
@@ -97,10 +104,27 @@ package struct NodeConfiguration: Hashable, Sendable {
     }
 
     package struct Listen: Hashable, Sendable {
-        /// "ADDR:PORT"; empty takes the default of `node start --listen`.
+        /// "ADDR:PORT"; empty takes 0.0.0.0:7400 with a key and 127.0.0.1:7400 without.
         package var address = ""
         /// "ADDR:PORT" that other nodes are told; empty takes `address`.
         package var advertise = ""
+    }
+
+    /// How nodes watch each other. The defaults are those of the membership core; a test compares them.
+    package struct Membership: Hashable, Sendable {
+        package var probeInterval = Duration.seconds(1)
+        package var probeTimeout = Duration.milliseconds(500)
+        package var indirectProbes = 3
+        package var gossipInterval = Duration.milliseconds(200)
+        package var gossipFanout = 3
+        package var retransmitFactor = 4
+        package var suspicionMinimumFactor = 1.5
+        package var suspicionMaximumFactor = 6.0
+        package var confirmations = 3
+        package var exchangeInterval = Duration.seconds(30)
+        package var reconnectInterval = Duration.seconds(10)
+        package var forgetAfter = Duration.seconds(24 * 3_600)
+        package var pauseGuard = Duration.seconds(5)
     }
 }
 

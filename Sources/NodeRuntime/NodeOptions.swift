@@ -1,6 +1,7 @@
 // What a node is started with: cluster.conf, the environment and the flags, already merged and checked.
 
 package import ClusterModel
+package import Membership
 package import WorkerPool
 
 package struct NodeOptions: Sendable {
@@ -18,6 +19,22 @@ package struct NodeOptions: Sendable {
     package var stopDeadline: Duration = .seconds(30)
     package var defaultLanguage = "eng"
     package var defaultProfile = Profile.standard
+    /// "HOST[:PORT]": nodes through which the cluster is found.
+    package var seeds: [String] = []
+    /// "ADDR:PORT" to listen at; nil takes 127.0.0.1:7400 without a key and 0.0.0.0:7400 with one.
+    package var listen: String?
+    /// "ADDR:PORT" that other nodes are told, where it differs.
+    package var advertise: String?
+    /// Failure domain; empty when there is none.
+    package var zone = ""
+    /// The file with the cluster's key; nil looks in the data directory.
+    package var keyFile: String?
+    package var membership = MembershipConfiguration()
+    /// Started by `node join`: ends when no seed has answered for so long; nil tries for ever.
+    package var joinTimeout: Duration?
+    package var isJoining = false
+    /// Copies wanted of each record.
+    package var replicas = 3
 
     package init(dataDirectory: String, name: String, workers: WorkerPoolConfiguration) {
         self.dataDirectory = dataDirectory

@@ -1,10 +1,10 @@
-// `node status` as JSON (the contract of CLI.md) and as one screen.
+// `node status` as JSON (the contract of CLI.md). StatusScreen.swift has the screen.
 
 package import Wire
 
 /// A status that a node gave.
 package struct StatusReport: Sendable {
-    private let response: Ocr_V1_StatusResponse
+    let response: Ocr_V1_StatusResponse
 
     package init(_ response: Ocr_V1_StatusResponse) { self.response = response }
 
@@ -14,7 +14,7 @@ package struct StatusReport: Sendable {
     package var json: JSONValue {
         .object([
             ("cluster", cluster), ("work", work), ("batches", .array(response.batches.map(Self.json))),
-            ("nodes", .array(response.nodes.map(Self.json))), ("answered_by", .text(response.answeredBy)),
+            ("nodes", .array(response.nodes.map(json))), ("answered_by", .text(response.answeredBy)),
         ])
     }
 
@@ -63,8 +63,15 @@ package struct StatusReport: Sendable {
         ]
     }
 
-    private static func json(_ node: Ocr_V1_NodeStatus) -> JSONValue {
-        .object(contract(node) + additions(node))
+    private func json(_ node: Ocr_V1_NodeStatus) -> JSONValue {
+        .object(Self.contract(node) + Self.additions(node) + [("dropped_datagrams", dropped(node))])
+    }
+
+    /// Datagrams that a node dropped, by reason; known of the node that answers.
+    private func dropped(_ node: Ocr_V1_NodeStatus) -> JSONValue {
+        guard node.id == response.answeredBy || !node.droppedDatagrams.isEmpty else { return .null }
+        return .object(
+            node.droppedDatagrams.sorted { $0.key < $1.key }.map { ($0.key, JSONValue.unsigned($0.value)) })
     }
 
     private static func contract(_ node: Ocr_V1_NodeStatus) -> [(String, JSONValue)] {
@@ -93,7 +100,10 @@ package struct StatusReport: Sendable {
             ("uptime_seconds", .known(node.hasUptimeSeconds, node.uptimeSeconds)),
             ("paused", node.hasPaused ? .bool(node.paused) : .null), ("sandbox", .known(node.hasSandbox, node.sandbox)),
             ("languages", .array(node.languages.map { .text($0) })), ("engine", .known(node.hasEngine, node.engine)),
-            ("data_dir", .known(node.hasDataDir, node.dataDir)), ("slots", .array(node.slots.map(json))),
+            ("data_dir", .known(node.hasDataDir, node.dataDir)),
+            ("datagrams_blocked", node.hasDatagramsBlocked ? .bool(node.datagramsBlocked) : .null),
+            ("seconds_to_drain", .known(node.hasSecondsToDrain, node.secondsToDrain)),
+            ("slots", .array(node.slots.map(json))),
         ]
     }
 
@@ -108,117 +118,6 @@ package struct StatusReport: Sendable {
             ("rss_bytes", .known(slot.hasRssBytes, slot.rssBytes)),
             ("language", .known(slot.hasLanguage, slot.language)),
         ])
-    }
-
-    // MARK: One screen
-
-    /// The screen, its lines cut to `width` columns.
-    package func screen(width: Int) -> String {
-        var lines = heading + workLines(width: width)
-        if !response.batches.isEmpty { lines += [""] + batchTable }
-        lines += [""] + nodeTable
-        for node in response.nodes where !node.slots.isEmpty { lines += [""] + slotTable(node, width: width) }
-        return lines.map { line in
-            line.count <= width ? line : String(line.prefix(max(0, width - 1))) + "…"
-        }.joined(separator: "\n") + "\n"
-    }
-
-    private var heading: [String] {
-        let cluster = response.cluster
-        let alive = HumanText.count(cluster.hasNodesAlive ? cluster.nodesAlive : nil)
-        let total = HumanText.count(cluster.hasNodesTotal ? cluster.nodesTotal : nil)
-        var line = "\(HumanText.printable(cluster.name)): \(alive) of \(total) nodes alive"
-        if cluster.hasShards, cluster.hasReplicas {
-            line += ", \(HumanText.count(cluster.shards)) shards × \(cluster.replicas)"
-        }
-        if cluster.hasUnderReplicatedShards, cluster.underReplicatedShards > 0 {
-            line += ", \(HumanText.count(cluster.underReplicatedShards)) shards lack copies"
-        }
-        return [line]
-    }
-
-    private func workLines(width: Int) -> [String] {
-        let work = response.work
-        func count(_ isKnown: Bool, _ value: UInt64) -> String { HumanText.count(isKnown ? value : nil) }
-        var line =
-            "\(count(work.hasPending, work.pending)) pending, \(count(work.hasRunning, work.running)) running, "
-            + "\(count(work.hasDone, work.done)) done, \(count(work.hasFailed, work.failed)) failed, "
-            + "\(count(work.hasCancelled, work.cancelled)) cancelled, \(count(work.hasTotal, work.total)) in all"
-        if !work.complete { line += " (\(work.unknownShards) shards did not answer)" }
-        var lines = [line]
-        if work.hasTotal, work.total > 0 {
-            let finished = work.done + work.failed + work.cancelled
-            let bar = ProgressText.bar(finished: finished, total: work.total, width: min(40, max(0, width - 40)))
-            let isMoving = work.hasPending && work.hasRunning && work.pending + work.running > 0
-            let rate = HumanText.rate(work.hasJobsPerSecond ? work.jobsPerSecond : nil)
-            lines.append(
-                isMoving
-                    ? "\(bar)  \(rate) jobs/s  \(HumanText.duration(work.hasEtaSeconds ? work.etaSeconds : nil)) left"
-                    : bar)
-        }
-        if response.nodes.contains(where: { $0.hasPaused && $0.paused }) {
-            lines.append("PAUSED: no work is taken until `node resume`")
-        }
-        return lines
-    }
-
-    private var batchTable: [String] {
-        Self.table(of: response.batches)
-    }
-
-    /// The table of batches, as `node batches` shows it too.
-    package static func table(of batches: [Ocr_V1_BatchStatus]) -> [String] {
-        var table = TextTable([
-            .text("BATCH"), .number("PENDING"), .number("RUNNING"), .number("DONE"), .number("FAILED"),
-            .number("CANCELLED"), .number("TOTAL"),
-        ])
-        for batch in batches {
-            table.add([
-                HumanText.printable(batch.name), HumanText.count(batch.hasPending ? batch.pending : nil),
-                HumanText.count(batch.hasRunning ? batch.running : nil),
-                HumanText.count(batch.hasDone ? batch.done : nil),
-                HumanText.count(batch.hasFailed ? batch.failed : nil),
-                HumanText.count(batch.hasCancelled ? batch.cancelled : nil),
-                HumanText.count(batch.hasTotal ? batch.total : nil),
-            ])
-        }
-        return table.lines
-    }
-
-    private var nodeTable: [String] {
-        var table = TextTable([
-            .text("NODE"), .text("STATE"), .number("BUSY"), .number("WORKERS"), .number("PENDING"), .number("DONE"),
-            .number("JOBS/S"), .number("MEMORY"), .number("UP"), .text("SANDBOX"),
-        ])
-        for node in response.nodes {
-            table.add([
-                HumanText.printable(node.name), node.hasPaused && node.paused ? "\(node.state), paused" : node.state,
-                HumanText.count(node.hasBusy ? node.busy : nil), HumanText.count(node.hasWorkers ? node.workers : nil),
-                HumanText.count(node.hasPending ? node.pending : nil), HumanText.count(node.hasDone ? node.done : nil),
-                HumanText.rate(node.hasJobsPerSecond ? node.jobsPerSecond : nil),
-                HumanText.bytes(node.hasRssBytes ? node.rssBytes : nil),
-                HumanText.duration(node.hasUptimeSeconds ? node.uptimeSeconds : nil),
-                node.hasSandbox ? node.sandbox : "–",
-            ])
-        }
-        return table.lines
-    }
-
-    /// Slots that one screen has room for.
-    private static let slotCount = 16
-
-    private func slotTable(_ node: Ocr_V1_NodeStatus, width: Int) -> [String] {
-        var table = TextTable([.number("SLOT"), .text("STATE"), .number("DONE"), .number("FOR"), .text("SOURCE")])
-        for slot in node.slots.prefix(Self.slotCount) {
-            let source = slot.hasSource ? HumanText.printable(SourceText.text(slot.source)) : ""
-            table.add([
-                String(slot.slot), slot.state, HumanText.count(slot.hasJobsDone ? slot.jobsDone : nil),
-                slot.hasRunningSeconds ? HumanText.duration(slot.runningSeconds) : "",
-                HumanText.tail(source, width: max(20, width - 40)),
-            ])
-        }
-        let rest = node.slots.count - Self.slotCount
-        return table.lines + (rest > 0 ? ["and \(rest) more"] : [])
     }
 }
 

@@ -44,5 +44,5 @@ struct RootCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "node", abstract: "OCR over millions of scans on whatever machines there are.",
         version: NodeFacts.version,
-        subcommands: [StartCommand.self, KeygenCommand.self, DoctorCommand.self] + clientCommands)
+        subcommands: [StartCommand.self, JoinCommand.self, KeygenCommand.self, DoctorCommand.self] + clientCommands)
 }

@@ -54,8 +54,9 @@ import Wire
                 BATCH        PENDING  RUNNING  DONE  FAILED  CANCELLED  TOTAL
                 letters\u{FFFD}[2J        –        –     5       –          –      5
 
-                NODE  STATE  BUSY  WORKERS  PENDING  DONE  JOBS/S  MEMORY         UP  SANDBOX
-                box   alive     1        2        –     –       –  91 MiB  1 h 1 min  seccomp+landlock
+                NODE  ADDRESS  STATE  BUSY  PENDING  DONE  FAILED  JOBS/S  AGE  BOOT
+                box            alive   1/2        –     –       –       –    –     –
+                memory 91 MiB, up 1 h 1 min, sandbox seccomp+landlock
 
                 SLOT  STATE  DONE  FOR  SOURCE
                    1  busy      –  2 s  /scans/a.png

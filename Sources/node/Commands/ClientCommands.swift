@@ -4,5 +4,5 @@ import ArgumentParser
 package let clientCommands: [any AsyncParsableCommand.Type] = [
     StatusCommand.self, SubmitCommand.self, WaitCommand.self, JobsCommand.self, ShowCommand.self, RetryCommand.self,
     CancelCommand.self, PauseCommand.self, ResumeCommand.self, BatchesCommand.self, BatchCommand.self,
-    ExportCommand.self, SearchCommand.self, DrainCommand.self,
+    ExportCommand.self, SearchCommand.self, DrainCommand.self, KeysCommand.self,
 ]

@@ -85,7 +85,7 @@ enum Output {
     }
 
     static func failure(_ failure: CommandFailure) {
-        let word = Terminal.usesColor ? "\u{1B}[31merror:\u{1B}[0m" : "error:"
+        let word = Terminal.usesColor(STDERR_FILENO) ? "\u{1B}[31merror:\u{1B}[0m" : "error:"
         message("\(word) \(failure.message)" + (failure.hint.isEmpty ? "" : "\n  hint: \(failure.hint)"))
     }
 

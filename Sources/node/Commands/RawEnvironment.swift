@@ -18,9 +18,16 @@ enum Terminal {
         return RawEnvironment.value("TERM").map { $0 != Array("dumb".utf8) } ?? false
     }
 
-    /// Whether colours are wanted on standard error (NO_COLOR, https://no-color.org).
-    static var usesColor: Bool {
-        isInteractive(STDERR_FILENO) && (RawEnvironment.value("NO_COLOR")?.isEmpty ?? true)
+    /// Whether colours are wanted on a stream (NO_COLOR, https://no-color.org).
+    static func usesColor(_ descriptor: CInt) -> Bool {
+        isInteractive(descriptor) && (RawEnvironment.value("NO_COLOR")?.isEmpty ?? true)
+    }
+
+    /// Lines of the terminal at a stream; nil where it is none.
+    static func height(_ descriptor: CInt) -> Int? {
+        var size = winsize()
+        guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0 else { return nil }
+        return Int(size.ws_row)
     }
 
     /// Columns of the terminal at a stream; 100 where it is none.

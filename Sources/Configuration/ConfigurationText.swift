@@ -1,0 +1,67 @@
+// What the texts of a configuration may be. Only their form is checked here: names are resolved by who uses them.
+
+import ClusterModel
+
+extension ConfigurationKey.Text {
+    package var expected: String {
+        switch self {
+        case .path(let mayBeEmpty): mayBeEmpty ? "a path, or \"\"" : "a path"
+        case .label(let mayBeEmpty):
+            "1...63 letters, digits, '.', '_' or '-'" + (mayBeEmpty ? ", or \"\"" : "")
+        case .language: "names of language models such as \"eng\" or \"deu+eng\""
+        case .address: "\"ADDRESS:PORT\" (an IPv6 address in brackets), or \"\""
+        case .seed: "\"HOST\" or \"HOST:PORT\" (an IPv6 address in brackets)"
+        }
+    }
+
+    package func accepts(_ text: String) -> Bool {
+        switch self {
+        case .path(let mayBeEmpty): mayBeEmpty || !text.isEmpty
+        case .label(let mayBeEmpty):
+            text.isEmpty
+                ? mayBeEmpty
+                : text.utf8.count <= 63
+                    && text.unicodeScalars.allSatisfy { scalar in
+                        scalar.isASCII
+                            && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil
+                                || "._-".unicodeScalars.contains(scalar))
+                    }
+        case .language: LanguageSpecification.names(in: text) != nil
+        case .address: text.isEmpty || AddressText.isAddress(text)
+        case .seed: AddressText.isSeed(text)
+        }
+    }
+}
+
+/// The form of addresses, as the configuration and the command line take them.
+package enum AddressText {
+    /// A host name has at most 253 bytes (RFC 1035); leave room for brackets, a zone index and a port.
+    private static let byteCount = 300
+
+    /// "HOST:PORT"; an IPv6 address stands in brackets. Port 0, "let the system choose", only where it is allowed.
+    package static func isAddress(_ text: String, allowsAnyPort: Bool = false) -> Bool {
+        guard text.utf8.count <= byteCount, let colon = text.lastIndex(of: ":") else { return false }
+        let port = text[text.index(after: colon)...]
+        guard port.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+            let number = Int(port), ((allowsAnyPort ? 0 : 1)...65_535).contains(number)
+        else { return false }
+        return isHost(text[..<colon])
+    }
+
+    /// "HOST" or "HOST:PORT"; an IPv6 address stands in brackets.
+    package static func isSeed(_ text: String) -> Bool {
+        text.utf8.count <= byteCount && (isAddress(text) || isHost(text[...]))
+    }
+
+    private static func isHost(_ host: Substring) -> Bool {
+        let isPlain = host.unicodeScalars.allSatisfy {
+            $0.value > 0x20 && $0.value != 0x7F && $0 != "[" && $0 != "]" && $0 != "/"
+        }
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            let inner = host.dropFirst().dropLast()
+            return inner.contains(":")
+                && inner.unicodeScalars.allSatisfy { $0.isASCII && $0.value > 0x20 && $0 != "[" && $0 != "]" }
+        }
+        return !host.isEmpty && !host.contains(":") && isPlain
+    }
+}

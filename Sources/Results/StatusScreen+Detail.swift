@@ -1,0 +1,116 @@
+// One node in full: `node status NODE`, and what a node alone shows of itself.
+
+package import Wire
+
+extension StatusReport {
+    /// The report with one node: of that name, of that id, or of the only id that begins so.
+    ///
+    /// Throws `AdminError` when none or more than one is meant: names are labels, and two nodes may have the same.
+    package func selecting(_ text: String) throws(AdminError) -> StatusReport {
+        let nodes = response.nodes
+        var found = nodes.filter { $0.id == text }
+        if found.isEmpty { found = nodes.filter { $0.name == text } }
+        if found.isEmpty, !text.isEmpty { found = nodes.filter { $0.id.hasPrefix(text.lowercased()) } }
+        guard found.count == 1 else {
+            let shown = HumanText.printable(text)
+            if found.isEmpty {
+                throw AdminError.notFound("no member is called \(shown)", hint: "see the list: node status")
+            }
+            throw AdminError(
+                code: "ambiguous", message: "\(found.count) members are called \(shown)",
+                hint: "name one by its id: \(found.prefix(5).map(\.id).joined(separator: ", "))")
+        }
+        var selected = response
+        selected.nodes = found
+        return StatusReport(selected)
+    }
+
+    /// Everything that is known about each node of the report.
+    package func detail(width: Int) -> String {
+        var lines: [String] = []
+        for node in response.nodes {
+            if !lines.isEmpty { lines.append("") }
+            lines += Self.facts(node)
+            if !node.slots.isEmpty { lines += [""] + slotTable(node, width: width) }
+        }
+        return Self.text(lines, width: width)
+    }
+
+    private static func facts(_ node: Ocr_V1_NodeStatus) -> [String] {
+        func count(_ isKnown: Bool, _ value: UInt64) -> String { HumanText.count(isKnown ? value : nil) }
+        func time(_ isKnown: Bool, _ value: Double) -> String { HumanText.duration(isKnown ? value : nil) }
+        let dash = "–"
+        let busy = "\(count(node.hasBusy, node.busy)) of \(count(node.hasWorkers, node.workers)) workers busy"
+        let rate = HumanText.rate(node.hasJobsPerSecond ? node.jobsPerSecond : nil)
+        var facts = [
+            ("name", HumanText.printable(node.name)), ("id", HumanText.printable(node.id)),
+            ("address", HumanText.printable(node.address)),
+            ("state", HumanText.printable(node.state) + (node.hasPaused && node.paused ? ", paused" : "")),
+            ("version", node.version.isEmpty ? dash : HumanText.printable(node.version)),
+            ("boot", node.hasBoot ? String(node.boot) : dash),
+            ("incarnation", node.hasIncarnation ? String(node.incarnation) : dash),
+            ("latest news", time(node.hasAgeSeconds, node.ageSeconds) + " ago"),
+            ("zone", node.hasZone && !node.zone.isEmpty ? HumanText.printable(node.zone) : dash),
+            ("work", "\(busy), \(rate) jobs/s"),
+            (
+                "jobs",
+                "\(count(node.hasPending, node.pending)) pending, \(count(node.hasRunning, node.running)) running, "
+                    + "\(count(node.hasDone, node.done)) done, \(count(node.hasFailed, node.failed)) failed"
+            ),
+            ("worked off in", time(node.hasSecondsToDrain, node.secondsToDrain)),
+            (
+                "shards",
+                "\(count(node.hasShardsPrimary, node.shardsPrimary)) as primary, "
+                    + "\(count(node.hasShardsHeld, node.shardsHeld)) held"
+            ),
+            ("stolen", "\(count(node.hasStolenIn, node.stolenIn)) in, \(count(node.hasStolenOut, node.stolenOut)) out"),
+            ("outbox", count(node.hasOutbox, node.outbox)),
+            ("suspicions refuted", count(node.hasSuspicionsRefuted, node.suspicionsRefuted)),
+        ]
+        if node.hasDrainDeadline { facts.append(("ends within", HumanText.duration(node.drainDeadline))) }
+        if node.hasDatagramsBlocked {
+            facts.append(("datagrams", node.datagramsBlocked ? "blocked: TCP answers, UDP does not" : "arrive"))
+        }
+        if let dropped = droppedText(node) { facts.append(("dropped", dropped)) }
+        if node.hasPid { facts.append(("process", String(node.pid))) }
+        if node.hasUptimeSeconds { facts.append(("up", HumanText.duration(node.uptimeSeconds))) }
+        if node.hasRssBytes { facts.append(("memory", HumanText.bytes(node.rssBytes))) }
+        if node.hasSandbox { facts.append(("sandbox", HumanText.printable(node.sandbox))) }
+        if node.hasEngine { facts.append(("engine", HumanText.printable(node.engine))) }
+        if !node.languages.isEmpty {
+            facts.append(("languages", HumanText.printable(node.languages.joined(separator: " "))))
+        }
+        if node.hasDataDir { facts.append(("data directory", HumanText.printable(node.dataDir))) }
+        var table = TextTable([.text(""), .text("")])
+        for (name, value) in facts { table.add([name, value]) }
+        return Array(table.lines.dropFirst())
+    }
+
+    /// "memory 91 MiB, up 1 h 1 min, sandbox seccomp+landlock"; empty when nothing of it is known.
+    func machineLine(_ node: Ocr_V1_NodeStatus) -> [String] {
+        var parts: [String] = []
+        if node.hasRssBytes { parts.append("memory \(HumanText.bytes(node.rssBytes))") }
+        if node.hasUptimeSeconds { parts.append("up \(HumanText.duration(node.uptimeSeconds))") }
+        if node.hasSandbox { parts.append("sandbox \(HumanText.printable(node.sandbox))") }
+        return parts.isEmpty ? [] : [parts.joined(separator: ", ")]
+    }
+
+    // MARK: Slots
+
+    /// Slots that one screen has room for.
+    private static let slotCount = 16
+
+    func slotTable(_ node: Ocr_V1_NodeStatus, width: Int) -> [String] {
+        var table = TextTable([.number("SLOT"), .text("STATE"), .number("DONE"), .number("FOR"), .text("SOURCE")])
+        for slot in node.slots.prefix(Self.slotCount) {
+            let source = slot.hasSource ? HumanText.printable(SourceText.text(slot.source)) : ""
+            table.add([
+                String(slot.slot), slot.state, HumanText.count(slot.hasJobsDone ? slot.jobsDone : nil),
+                slot.hasRunningSeconds ? HumanText.duration(slot.runningSeconds) : "",
+                HumanText.tail(source, width: max(20, width - 40)),
+            ])
+        }
+        let rest = node.slots.count - Self.slotCount
+        return table.lines + (rest > 0 ? ["and \(rest) more"] : [])
+    }
+}
