@@ -62,8 +62,7 @@ class Cluster:
 
     side = ""
     port = 0
-    dead = ""          # follows the name of a member that is declared dead
-    suspected = ""     # in the line of an agent that begins to suspect another by its own probe
+    dead = ""  # stands beside the name of a member that is declared dead
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
@@ -83,6 +82,10 @@ class Cluster:
 
     def victim_of_death(self, line: str) -> str | None:
         """The member that the line declares dead."""
+        raise NotImplementedError
+
+    def raises_suspicion(self, number: int, line: str) -> bool:
+        """Whether by this line of its log an agent begins to suspect another by its own probe, not by hearsay."""
         raise NotImplementedError
 
     @property
@@ -159,7 +162,8 @@ class Cluster:
                 if (victim := self.victim_of_death(line)) is not None]
 
     def suspicions_since(self, moment: float) -> int:
-        return sum(self.suspected in line for number in self.logs for _, line in self.lines_since(moment, number))
+        return sum(self.raises_suspicion(number, line)
+                   for number in self.logs for _, line in self.lines_since(moment, number))
 
     def time_until_known(self, victim: int, moment: float, limit_seconds: float) -> tuple[float, float]:
         """Seconds from `moment` until the first and until the last of the others has declared the victim dead."""
@@ -226,12 +230,15 @@ class SerfCluster(Cluster):
         _, found, rest = line.partition(self.dead)
         return rest.split()[0] if found and rest.split() else None
 
+    def raises_suspicion(self, number: int, line: str) -> bool:
+        return self.suspected in line
+
 
 class NodeCluster(Cluster):
     side = "ours"
     port = 7400
     dead = " is dead"
-    suspected = " is suspect"
+    suspected = " is suspect: "  # followed by who says so
 
     def __init__(self, settings: Settings, scratch: Path) -> None:
         super().__init__(scratch)
@@ -268,3 +275,8 @@ class NodeCluster(Cluster):
         before, found, _ = line.partition(self.dead)
         names = NAME.findall(before)
         return names[-1] if found and names else None
+
+    def raises_suspicion(self, number: int, line: str) -> bool:
+        _, found, rest = line.partition(self.suspected)
+        accusers = NAME.findall(rest)
+        return bool(found and accusers) and accusers[0] == name(number)

@@ -76,8 +76,14 @@ class Pieces(unittest.TestCase):
         serf, ours = SerfCluster.victim_of_death, NodeCluster.victim_of_death
         self.assertEqual(serf(SerfCluster, "    2026/11/25 09:42:59 [INFO] serf: EventMemberFailed: n3 127.0.0.3"), "n3")
         self.assertIsNone(serf(SerfCluster, "[INFO] memberlist: Suspect n3 has failed, no acks received"))
-        self.assertEqual(ours(NodeCluster, "info n1: n10 (127.0.0.10:7400) is dead"), "n10")
-        self.assertIsNone(ours(NodeCluster, "info n1: n10 is suspect"))
+        self.assertEqual(ours(NodeCluster, "warning node: member n10 (127.0.0.10:7400) is dead: found by n2"), "n10")
+        self.assertIsNone(ours(NodeCluster, "notice node: member n10 is suspect: n2 has no answer from it"))
+
+    def test_a_suspicion_counts_where_it_was_raised_and_not_where_it_was_heard_of(self):
+        line = "notice node: member n10 is suspect: n2 has no answer from it"
+        self.assertEqual([number for number in range(1, 11) if NodeCluster.raises_suspicion(NodeCluster, number, line)],
+                         [2])
+        self.assertTrue(SerfCluster.raises_suspicion(SerfCluster, 1, "memberlist: Suspect n3 has failed, no acks received"))
 
     def test_busy_loops_end_with_the_block_and_by_themselves(self):
         with BusyLoops(2, 0.2) as loops:
