@@ -12,7 +12,8 @@ struct LabTests {
     /// A socket for datagrams at each node.
     private func sockets(_ lab: NetworkLab) throws -> [Int: LabSocket] {
         try Dictionary(
-            uniqueKeysWithValues: lab.numbers.map { ($0, try LabSocket(.datagram, in: lab, node: $0, port: Self.port)) })
+            uniqueKeysWithValues: lab.numbers.map { ($0, try LabSocket(.datagram, in: lab, node: $0, port: Self.port)) }
+        )
     }
 
     /// Whether a datagram passes. That one did not is known when a later one by an open way has come.

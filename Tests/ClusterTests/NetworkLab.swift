@@ -32,7 +32,8 @@ final class NetworkLab {
         // No other child of the test may hold the pipe open.
         _ = fcntl(lifeline.fileDescriptor, F_SETFD, FD_CLOEXEC)
         guardian.executableURL = URL(fileURLWithPath: "/bin/bash")
-        guardian.arguments = ["-c", Self.guardScript, "guard", directory, prefix + "hub"] + numbers.map { prefix + "\($0)" }
+        guardian.arguments =
+            ["-c", Self.guardScript, "guard", directory, prefix + "hub"] + numbers.map { prefix + "\($0)" }
         guardian.environment = Self.environment
         guardian.standardInput = pipe.fileHandleForReading
         guardian.standardOutput = FileHandle.nullDevice
@@ -58,7 +59,7 @@ final class NetworkLab {
 
     /// No other test, and no other run of the tests, has it.
     private static func freshName() -> String {
-        "ocrlab-" + String(UInt64.random(in: 0 ..< 1 << 48), radix: 36) + "-"
+        "ocrlab-" + String(UInt64.random(in: 0..<1 << 48), radix: 36) + "-"
     }
 
     func namespace(_ number: Int) -> String { prefix + "\(number)" }
