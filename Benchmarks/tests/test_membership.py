@@ -74,7 +74,7 @@ class Pieces(unittest.TestCase):
 
     def test_a_death_names_its_victim_in_the_words_of_each_side(self):
         serf, ours = SerfCluster.victim_of_death, NodeCluster.victim_of_death
-        self.assertEqual(serf(SerfCluster, "    2026/11/25 09:42:59 [INFO] serf: EventMemberFailed: n3 127.0.0.3"), "n3")
+        self.assertEqual(serf(SerfCluster, "  2026/11/25 09:42:59 [INFO] serf: EventMemberFailed: n3 127.0.0.3"), "n3")
         self.assertIsNone(serf(SerfCluster, "[INFO] memberlist: Suspect n3 has failed, no acks received"))
         self.assertEqual(ours(NodeCluster, "warning node: member n10 (127.0.0.10:7400) is dead: found by n2"), "n10")
         self.assertIsNone(ours(NodeCluster, "notice node: member n10 is suspect: n2 has no answer from it"))
@@ -83,7 +83,8 @@ class Pieces(unittest.TestCase):
         line = "notice node: member n10 is suspect: n2 has no answer from it"
         self.assertEqual([number for number in range(1, 11) if NodeCluster.raises_suspicion(NodeCluster, number, line)],
                          [2])
-        self.assertTrue(SerfCluster.raises_suspicion(SerfCluster, 1, "memberlist: Suspect n3 has failed, no acks received"))
+        line = "    2026/11/25 09:42:59 [INFO] memberlist: Suspect n3 has failed, no acks received"
+        self.assertTrue(SerfCluster.raises_suspicion(SerfCluster, 1, line))
 
     def test_busy_loops_end_with_the_block_and_by_themselves(self):
         with BusyLoops(2, 0.2) as loops:
