@@ -16,11 +16,12 @@ DEBUG = $(SWIFT) build --build-tests
 # Tesseract's own threads cost more than they give; workers get this from the node.
 TEST = OMP_THREAD_LIMIT=1 $(SWIFT) test --skip-build
 
-.PHONY: help demo test test-long check bench build install clean toolchain packages-build packages-test packages-bench
+.PHONY: help demo test test-long check bench bench-membership build install clean toolchain \
+    packages-build packages-test packages-bench packages-bench-membership
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 demo: toolchain packages-build ## recognise the sample scans (or SCANS=DIR LANGUAGE=eng) and show the text
 	@[ -x .build/release/node ] || echo "Building the release binary: about 10 minutes the first time."
@@ -45,6 +46,11 @@ bench: toolchain packages-bench ## measure against other ways to do the same wor
 	$(RELEASE)
 	@Benchmarks/run.sh
 
+bench-membership: toolchain packages-bench-membership ## measure crash detection, load and cost beside ten agents of serf
+	@[ -x .build/release/node ] || echo "Building for release: about 15 minutes the first time."
+	$(RELEASE) --product node
+	@Benchmarks/run.sh --membership
+
 build: toolchain packages-build ## the release binary, .build/release/node
 	$(RELEASE) --product node
 
@@ -64,5 +70,5 @@ toolchain:
 	    echo "Swift 6.2 or newer is needed and was neither found in PATH nor in /opt/swift/usr/bin." >&2; \
 	    echo "Get it from https://www.swift.org/install/linux/ and put its usr/bin into PATH." >&2; exit 1; }
 
-packages-build packages-test packages-bench: packages-%:
+packages-build packages-test packages-bench packages-bench-membership: packages-%:
 	@scripts/install-packages.sh $*

@@ -107,10 +107,11 @@ def product_binary(settings: Settings, name: str) -> str:
     return str(path)
 
 
-def system_tool(name: str, package: str) -> str:
+def system_tool(name: str, package: str, group: str = "bench") -> str:
     path = shutil.which(name)
     if path is None:
-        raise Unavailable(f"{name} is not installed: run scripts/install-packages.sh bench (Debian package {package})")
+        raise Unavailable(
+            f"{name} is not installed: run scripts/install-packages.sh {group} (Debian package {package})")
     return path
 
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs every measurement whose tools are there and prints one table of ratios; called by `make bench`.
+# Runs every measurement whose tools are there and prints one table of ratios; called by `make bench`. With --membership
+# that of the cluster's membership instead, for `make bench-membership`.
 # What is measured, and the settings: docs/benchmarks.md.
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -18,4 +19,9 @@ if [ -z "$python" ]; then
     echo "bench: python3 (3.9 or newer) is not installed: run scripts/install-packages.sh bench" >&2
     exit 69
 fi
-exec "$python" -B "$here/bench.py" "$@"
+program=bench.py
+if [ "${1:-}" = --membership ]; then
+    program=membership.py
+    shift
+fi
+exec "$python" -B "$here/$program" "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the system packages of a group that are missing: scripts/install-packages.sh build|test|bench
+# Installs the system packages of a group that are missing: scripts/install-packages.sh build|test|bench|bench-membership
 #
 # Debian and Ubuntu only; says what it installs. Where it may not install, it prints the command and ends with 1.
 set -euo pipefail
@@ -9,23 +9,50 @@ build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 test)
-    wanted=("${build[@]}" jq sqlite3)
+    wanted=("${build[@]}" iproute2 jq nftables sqlite3)
     for language in spa frk ita nld lat heb ara hin jpn chi-sim por script-frak; do
         wanted+=("tesseract-ocr-$language")
     done
     ;;
 bench) wanted=("${build[@]}" parallel tesseract-ocr postgresql python3 python3-tesserocr) ;;
+bench-membership) wanted=("${build[@]}" iproute2 nftables python3) ;;
 *)
-    echo "usage: scripts/install-packages.sh build|test|bench" >&2
+    echo "usage: scripts/install-packages.sh build|test|bench|bench-membership" >&2
     exit 64
     ;;
 esac
+
+# Installing Debian's serf would start an agent that listens on all interfaces. Only its program is wanted: it is unpacked
+# into .build/serf, and nothing is installed. Without it the benchmark measures our side alone.
+unpack_serf() {
+    local target scratch
+    target="$(cd "$(dirname "$0")/.." && pwd)/.build/serf"
+    if [ -x "$target/usr/bin/serf" ] || command -v serf >/dev/null; then return 0; fi
+    if ! command -v apt-get >/dev/null; then
+        echo "install-packages: no apt-get to get serf with; its side is not measured" >&2
+        return 0
+    fi
+    scratch=$(mktemp -d)
+    if (cd "$scratch" && apt-get -qq download serf 2>/dev/null) && dpkg-deb -x "$scratch"/serf_*.deb "$target" &&
+        dpkg-deb -f "$scratch"/serf_*.deb Version >"$target/version"; then
+        echo "install-packages: serf $(cat "$target/version") is in $target" >&2
+    else
+        rm -rf "$target"
+        echo "install-packages: serf cannot be had here; its side is not measured" >&2
+    fi
+    rm -rf "$scratch"
+}
+group=$1
+finish() {
+    if [ "$group" = bench-membership ]; then unpack_serf; fi
+    exit 0
+}
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     # Elsewhere the libraries may well be there under other names: only what the compiler would miss is an error.
     if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4; then
         echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3 and libtiff were found" >&2
-        exit 0
+        finish
     fi
     cat >&2 <<END
 install-packages: this script knows apt-get only. Install what this system calls:
@@ -44,7 +71,7 @@ done
 # pkg-config comes in two packages; the C++ library's headers in one for each version of GCC.
 command -v pkg-config >/dev/null || missing+=(pkg-config)
 compgen -G '/usr/include/c++/*/vector' >/dev/null || missing+=(g++)
-[ ${#missing[@]} -gt 0 ] || exit 0
+[ ${#missing[@]} -gt 0 ] || finish
 
 command=(apt-get install -y --no-install-recommends "${missing[@]}")
 as_root=()
@@ -75,3 +102,4 @@ install-packages: apt-get could not install them (its messages are above). Insta
 END
     exit 1
 fi
+finish

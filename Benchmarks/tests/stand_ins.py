@@ -59,6 +59,48 @@ print(json.dumps({"jobs_per_second": 12000 if pending < 100000 else 6000, "submi
                   "status_milliseconds": 5, "database_bytes": 10, "rss_bytes": 10}))
 '''
 
+# A member of a cluster that sees the others by their process ids, in its working directory instead of on a network.
+MEMBER = r'''#!/usr/bin/env python3
+import glob, json, os, sys, time
+bin_folder = os.path.dirname(os.path.abspath(__file__))
+def told(name): return os.path.exists(os.path.join(bin_folder, name))
+arguments = sys.argv[1:]
+def value(flag): return arguments[arguments.index(flag) + 1]
+def members(folder):
+    found = {}
+    for path in glob.glob(os.path.join(folder, "*.member")):
+        try:
+            with open(path) as file: pid = int(file.read())
+        except ValueError: continue
+        name = os.path.basename(path).rpartition(".")[0]
+        found[name] = "alive" if os.path.exists(f"/proc/{pid}") else "dead"
+    return found
+command = arguments[0]
+if command == "keygen": open(arguments[1], "w").close()
+elif command == "status":
+    folder, own = os.path.split(value("--data-dir"))
+    print(json.dumps({"nodes": [{"name": name, "state": state, "suspicions_refuted": 2}
+                                for name, state in members(folder).items()]}))
+else:
+    if told("no-start") and command == "join": sys.exit("address in use")
+    own, dead = value("--name"), set()
+    with open(own + ".member", "w") as file: file.write(str(os.getpid()))
+    while True:
+        for name, state in members(".").items():
+            if state == "alive": dead.discard(name)
+            elif name not in dead:
+                dead.add(name)
+                victim = "n1" if told("false-death") and own == "n1" else name
+                print(f"2026-11-25T00:00:00+0000 info {own}: {victim} (127.0.0.1:7400) is dead", file=sys.stderr,
+                      flush=True)
+        time.sleep(0.05)
+'''
+
+
+def write_member(folder: Path) -> None:
+    (folder / "node").write_text(MEMBER)
+    os.chmod(folder / "node", 0o755)
+
 
 def write(folder: Path) -> None:
     for name, text in (("node", NODE), ("bare-loop", BARE_LOOP), ("bench-engine", ENGINE)):
