@@ -55,6 +55,8 @@ extension Membership {
     /// Loads of others that always have room, and how many at most go into one packet.
     private static let reservedLoads = 2
     private static let packetLoads = 4
+    /// Bytes of the longest load there can be, its tag included.
+    private static let longestLoad = 82
 
     /// A packet for a member, or for somebody of whom only the address is known, as full as is useful.
     mutating func packet(_ kind: GossipPacket.Kind, to member: Member?, at now: Instant) -> GossipPacket {
@@ -93,9 +95,12 @@ extension Membership {
         _ count: Int, excluding excluded: NodeID?, into packet: inout GossipPacket, _ room: inout Int, at now: Instant
     ) {
         let table = table
+        // Each is reckoned at the longest that a record can be; a few bytes of room are not worth a second look.
+        var free = room
         let ids = loads.take(count: count, limit: Self.loadSends, excluding: excluded) { id in
-            // The longest that a record can be; a few bytes of room are not worth a second look.
-            table[id]?.load != nil && room >= 80
+            guard table[id]?.load != nil, free >= Self.longestLoad else { return false }
+            free -= Self.longestLoad
+            return true
         }
         for id in ids {
             guard let record = loadToSend(of: id, at: now) else { continue }
