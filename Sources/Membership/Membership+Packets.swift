@@ -97,8 +97,9 @@ extension Membership {
         let table = table
         // Each is reckoned at the longest that a record can be; a few bytes of room are not worth a second look.
         var free = room
+        let told = packet.loads.map(\.node)
         let ids = loads.take(count: count, limit: Self.loadSends, excluding: excluded) { id in
-            guard table[id]?.load != nil, free >= Self.longestLoad else { return false }
+            guard table[id]?.load != nil, free >= Self.longestLoad, !told.contains(id) else { return false }
             free -= Self.longestLoad
             return true
         }
