@@ -79,7 +79,7 @@ extension Membership {
         let theirs = Duration.milliseconds(Int64(clamping: milliseconds))
         let difference = uptime(at: now) - theirs
         let isNewer =
-            abs(difference.nanoseconds) < Self.uptimeTolerance.nanoseconds
+            difference < Self.uptimeTolerance && difference > .zero - Self.uptimeTolerance
             ? identity.session > packet.sender.session : difference < .zero
         if isNewer {
             // The other one must know of this boot, to take one above it.

@@ -31,7 +31,9 @@ extension Membership {
                 return nil
             }
             return self.packet(.ack(sequence: sequence), to: table[packet.sender.id], at: now)
-        case .ack(let sequence): acknowledged(sequence, by: packet.sender, at: now, into: &effects)
+        case .ack(let sequence):
+            // An ack over TCP says nothing of datagrams: `finishStreamProbe` sees to it.
+            if source != nil { acknowledged(sequence, by: packet.sender, at: now, into: &effects) }
         case .nack(let sequence): noteNack(sequence)
         case .pingRequest(let sequence, let target, let endpoint):
             if let source { relay(sequence, target, endpoint, for: source, at: now, into: &effects) }
@@ -53,6 +55,8 @@ extension Membership {
     /// Loads of others that always have room, and how many at most go into one packet.
     private static let reservedLoads = 2
     private static let packetLoads = 4
+    /// Bytes of the longest load there can be, its tag included.
+    private static let longestLoad = 82
 
     /// A packet for a member, or for somebody of whom only the address is known, as full as is useful.
     mutating func packet(_ kind: GossipPacket.Kind, to member: Member?, at now: Instant) -> GossipPacket {
@@ -91,9 +95,13 @@ extension Membership {
         _ count: Int, excluding excluded: NodeID?, into packet: inout GossipPacket, _ room: inout Int, at now: Instant
     ) {
         let table = table
+        // Each is reckoned at the longest that a record can be; a few bytes of room are not worth a second look.
+        var free = room
+        let told = packet.loads.map(\.node)
         let ids = loads.take(count: count, limit: Self.loadSends, excluding: excluded) { id in
-            // The longest that a record can be; a few bytes of room are not worth a second look.
-            table[id]?.load != nil && room >= 80
+            guard table[id]?.load != nil, free >= Self.longestLoad, !told.contains(id) else { return false }
+            free -= Self.longestLoad
+            return true
         }
         for id in ids {
             guard let record = loadToSend(of: id, at: now) else { continue }

@@ -71,7 +71,9 @@ extension Membership {
     /// When something is to be done about a suspicion without a probe under way; nil while one is.
     func convictionTime(of id: NodeID) -> Instant? {
         guard refreshUntil == nil, let suspicion = table[id]?.suspicion,
-            !probes.contains(where: { $0.target == id })
+            !probes.contains(where: { $0.target == id }),
+            // No probe can begin before one of those under way has ended, and that wakes this core.
+            probes.count < Limits.probeCount
         else { return nil }
         let deadline = suspicion.deadline(possible: possibleConfirmers)
         // Who has no failed probe of its own leaves it to the others for a while, then looks for itself.
