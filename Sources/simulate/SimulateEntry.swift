@@ -1,37 +1,169 @@
-import ClusterModel
-import Membership
-import Simulator
+// `simulate`: figures of the membership core from worlds with virtual time. docs/membership.md explains them.
 
-@main struct SimulateEntry {
-    static func main() {
-        let n = Int(CommandLine.arguments.count > 1 ? CommandLine.arguments[1] : "10") ?? 10
-        let secs = Int(CommandLine.arguments.count > 2 ? CommandLine.arguments[2] : "60") ?? 60
-        let loaded = CommandLine.arguments.count > 3
-        let world = World(seed: 1)
-        var counts: [String: Int] = [:]
-        world.onEvent = { world, node, event in
-            let name = String("\(event)".prefix { $0 != "(" })
-            counts[name, default: 0] += 1
-            if case .died(let id, let accuser) = event {
-                let victim = world.nodes.first { $0.id == id }!, by = world.nodes.first { $0.id == accuser }!
-                print(world.now.nanoseconds / 1_000_000, node.name, "died", victim.name, by.name, victim.isRunning)
+import ArgumentParser
+internal import ClusterModel
+internal import Membership
+internal import Simulator
+
+@main
+struct Simulate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "simulate",
+        abstract: "Runs clusters of membership cores in virtual time and prints figures.",
+        subcommands: [
+            TargetsCommand.self, LoadCommand.self, CrashCommand.self, IdleCommand.self, PartitionCommand.self,
+            StartCommand.self,
+        ],
+        defaultSubcommand: TargetsCommand.self)
+}
+
+/// What all measurements take.
+struct Common: ParsableArguments {
+    @Option(help: "Of all chance. The same seed gives the same figures.")
+    var seed: UInt64 = 1
+
+    @Option(help: "Sizes of the cluster, with commas between them.")
+    var nodes: String?
+
+    @Option(name: .customLong("set"), help: "A parameter, as suspicionMinimumFactor=2; may be repeated.")
+    var settings: [String] = []
+
+    func sizes(_ standard: [Int]) throws -> [Int] {
+        guard let nodes else { return standard }
+        return try nodes.split(separator: ",").map { text in
+            guard let count = Int(text), (1...5_000).contains(count) else {
+                throw ValidationError("\"\(text)\" is no number of nodes between 1 and 5,000")
             }
+            return count
         }
-        for _ in 0..<n { world.addNode() }
-        for node in world.nodes { world.start(node, seeds: [world.nodes[0]]) }
-        let t = world.run(within: .seconds(120)) { $0.agrees }
-        print("agree", t as Any, world.eventCount)
-        if loaded { world.stall(.saturated); world.network.loss = 0.2 }
-        for node in world.nodes { node.resetTraffic() }
-        let c = world.eventCount
-        let began = ContinuousClock.now
-        world.run(for: .seconds(secs))
-        let took = ContinuousClock.now - began
-        print("events", world.eventCount - c, took, Double(world.eventCount - c) / took.inSeconds)
-        let sent = world.nodes.reduce(0) { $0 + $1.sentByteCount } * 8 / n / secs
-        let dg = world.nodes.reduce(0) { $0 + $1.sentDatagramCount }
-        print("sent bit/s/node", sent, "datagrams/s/node", Double(dg) / Double(n * secs), world.hash.value)
-        print(counts.sorted { $0.key < $1.key })
-        print(world.nodes[0].core.counters)
     }
+
+    func measurement() throws -> Measurement {
+        var measurement = Measurement(seed: seed)
+        for setting in settings {
+            let parts = setting.split(separator: "=", maxSplits: 1).map(String.init)
+            guard parts.count == 2, let value = Double(parts[1]),
+                measurement.configuration.set(parts[0], to: value)
+            else { throw ValidationError("\"\(setting)\" is no parameter with a number") }
+        }
+        return measurement
+    }
+}
+
+struct LoadCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "load", abstract: "False deaths while every node is at 100 % CPU and 20 % of all packets are lost.")
+
+    @OptionGroup var common: Common
+    @Option(help: "Simulated hours.") var hours = 24.0
+
+    func run() throws {
+        let measurement = try common.measurement()
+        var table = Table(["nodes", "hours", "false deaths", "suspicions", "refuted", "kbit/s sent", "load age s", "99 %"])
+        for size in try common.sizes([2, 3, 5, 10]) {
+            var figures = measurement.falseDeaths(nodes: size, hours: hours)
+            table.add([
+                "\(size)", figures.hours.text(1), "\(figures.deaths)", "\(figures.suspicions)",
+                "\(figures.refutations)", figures.sentKilobitsPerSecond.text(1), figures.loadAge.median().text(1),
+                figures.loadAge.percentile99().text(1),
+            ])
+        }
+        print(table.text, terminator: "")
+    }
+}
+
+struct CrashCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "crash", abstract: "Time until all know of a crash.")
+
+    @OptionGroup var common: Common
+    @Option(help: "Crashes for each size.") var trials = 200
+    @Flag(help: "Every node at 100 % CPU, 20 % loss.") var loaded = false
+    @Flag(help: "Only the process ends; its machine refuses TCP.") var process = false
+
+    func run() throws {
+        let measurement = try common.measurement()
+        var table = Table(["nodes", "crashes", "suspected s", "convicted s", "known to all s", "99 %", "unknown", "false deaths"])
+        for size in try common.sizes([2, 3, 5, 10, 100]) {
+            var crashes = measurement.crashes(
+                nodes: size, trials: trials, isLoaded: loaded, withMachine: !process)
+            table.add([
+                "\(size)", "\(crashes.known.count)", crashes.suspected.median().text(2),
+                crashes.convicted.median().text(2), crashes.known.median().text(2),
+                crashes.known.percentile99().text(2), "\(crashes.unknown)", "\(crashes.falseDeaths)",
+            ])
+        }
+        print(table.text, terminator: "")
+    }
+}
+
+struct IdleCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "idle", abstract: "Traffic of a cluster at rest, and the age of what nodes know of others' loads.")
+
+    @OptionGroup var common: Common
+
+    func run() throws {
+        let measurement = try common.measurement()
+        var table = Table(["nodes", "kbit/s sent", "kbit/s received", "datagrams/s sent", "load age s", "99 %"])
+        for size in try common.sizes([2, 3, 5, 10, 100, 1_000]) {
+            var idle = measurement.idle(nodes: size)
+            table.add([
+                "\(size)", idle.sentKilobitsPerSecond.text(2), idle.receivedKilobitsPerSecond.text(2),
+                idle.datagramsPerSecond.text(2), idle.loadAge.median().text(1), idle.loadAge.percentile99().text(1),
+            ])
+        }
+        print(table.text, terminator: "")
+    }
+}
+
+struct PartitionCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "partition", abstract: "Halves that were apart for an hour: time until all agree again.")
+
+    @OptionGroup var common: Common
+    @Option(help: "Worlds for each size.") var trials = 5
+
+    func run() throws {
+        let measurement = try common.measurement()
+        var table = Table(["nodes", "worlds", "agree after s", "longest", "never"])
+        for size in try common.sizes([2, 3, 5, 10, 100]) {
+            var times = Distribution()
+            for trial in 0..<trials {
+                if let time = measurement.partition(nodes: size, seedOffset: UInt64(trial)) { times.add(time) }
+            }
+            table.add(["\(size)", "\(trials)", times.median().text(1), times.maximum.text(1), "\(trials - times.count)"])
+        }
+        print(table.text, terminator: "")
+    }
+}
+
+struct StartCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "start", abstract: "All nodes start at once through one seed: time until all agree.")
+
+    @OptionGroup var common: Common
+    @Option(help: "Worlds for each size.") var trials = 10
+
+    func run() throws {
+        let measurement = try common.measurement()
+        var table = Table(["nodes", "worlds", "agree after s", "longest", "never"])
+        for size in try common.sizes([2, 3, 5, 10, 100]) {
+            var times = Distribution()
+            for trial in 0..<trials {
+                if let time = measurement.start(nodes: size, seedOffset: UInt64(trial)) { times.add(time) }
+            }
+            table.add(["\(size)", "\(trials)", times.median().text(1), times.maximum.text(1), "\(trials - times.count)"])
+        }
+        print(table.text, terminator: "")
+    }
+}
+
+struct TargetsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "targets", abstract: "All targets, each met or missed.")
+
+    @OptionGroup var common: Common
+
+    func run() throws {}
 }
