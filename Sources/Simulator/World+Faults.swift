@@ -118,6 +118,7 @@ extension World {
     /// Nothing of the node runs for so long.
     package func hold(_ node: SimulatedNode, for duration: Duration) {
         guard node.isRunning else { return }
+        onHold?(self, node, duration)
         node.stalledUntil = max(node.stalledUntil, now + duration)
         queue.insert(.stallEnds(node: node.index), at: node.stalledUntil)
     }

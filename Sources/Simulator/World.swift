@@ -67,6 +67,9 @@ package final class World {
     package var onEvent: ((World, SimulatedNode, MembershipEvent) -> Void)?
     /// Called after each input that a core has taken.
     package var onStep: ((World, SimulatedNode) -> Void)?
+    /// Called with all that arrives at a core and all that it wants, as text; for people.
+    package var onTrace: ((World, SimulatedNode, String) -> Void)?
+    package var onHold: ((World, SimulatedNode, Duration) -> Void)?
     /// Called for the end of a process that the core itself has asked for.
     package var onEnd: ((World, SimulatedNode, MembershipEffect) -> Void)?
 
@@ -183,11 +186,13 @@ package final class World {
     func handle(_ input: MembershipInput, by node: SimulatedNode) {
         hash.add(now.nanoseconds.magnitude.hashed(with: node.index))
         hash.add(input)
+        if let onTrace, let text = text(input) { onTrace(self, node, "<- \(text)") }
         var effects: [MembershipEffect] = []
         swap(&effects, &self.effects)
         node.core.handle(input, at: node.local(now), into: &effects)
         for effect in effects {
             hash.add(effect)
+            if let onTrace, let text = text(effect) { onTrace(self, node, "-> \(text)") }
             carryOut(effect, of: node)
         }
         effects.removeAll(keepingCapacity: true)
