@@ -97,9 +97,9 @@ struct Suspicion: Hashable, Sendable {
 }
 
 /// Logarithms without a mathematics library: the same bits on every machine.
-enum Logarithm {
+package enum Logarithm {
     /// ln(value) for a positive finite value, by the series of atanh on [1/√2, √2).
-    static func natural(_ value: Double) -> Double {
+    package static func natural(_ value: Double) -> Double {
         precondition(value > 0 && value.isFinite, "logarithm of a number that is not positive")
         var exponent = Int(value.exponent)
         var fraction = value.significand
@@ -118,5 +118,5 @@ enum Logarithm {
         return 2 * sum + Double(exponent) * 0.693147180559945309
     }
 
-    static func decimal(_ value: Double) -> Double { natural(value) / 2.302585092994045684 }
+    package static func decimal(_ value: Double) -> Double { natural(value) / 2.302585092994045684 }
 }
