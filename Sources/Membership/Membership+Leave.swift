@@ -7,6 +7,7 @@ struct Remembrance: Hashable, Sendable {
     /// Whether something has changed since.
     var isStale = false
     var due: Instant?
+    var lastWrite: Instant?
     var last: [RememberedMember] = []
 }
 
@@ -55,7 +56,10 @@ extension Membership {
     /// Gives out the members to keep when they have changed, but not at every change.
     mutating func remember(at now: Instant, into effects: inout [MembershipEffect]) {
         lookForCluster(at: now)
-        if remembered.isStale, remembered.due == nil { remembered.due = now + Self.rememberInterval }
+        if remembered.isStale, remembered.due == nil {
+            // At once after a quiet time: a node that is killed soon after it joined must find its way back.
+            remembered.due = remembered.lastWrite.map { max(now, $0 + Self.rememberInterval) } ?? now
+        }
         guard let due = remembered.due, now >= due else { return }
         remembered.due = nil
         remembered.isStale = false
@@ -67,6 +71,7 @@ extension Membership {
         }
         guard list != remembered.last else { return }
         remembered.last = list
+        remembered.lastWrite = now
         effects.append(.remember(list))
     }
 

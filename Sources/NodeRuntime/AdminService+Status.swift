@@ -5,51 +5,118 @@ internal import Coordination
 import Foundation
 package import GRPCCore
 internal import Ledger
+internal import Membership
 package import Wire
 
 extension AdminService {
     package func status(
         request: Ocr_V1_StatusRequest, context: GRPCCore.ServerContext
     ) async throws -> Ocr_V1_StatusResponse {
-        if request.hasNode { try requireThisNode(request.node) }
+        let own = try await ownReport()
+        var response = Ocr_V1_StatusResponse()
+        response.answeredBy = facts.id.description
+        response.cluster.name = facts.clusterName
+        response.cluster.shards = UInt64(facts.layout.count)
+        // Each node holds what was submitted to it, once.
+        response.cluster.replicas = 1
+        response.cluster.underReplicatedShards = 0
+        response.cluster.protocolVersion = UInt64(NodeFacts.protocolVersion)
+        response.work = own.work
+        response.work.complete = true
+        response.batches = own.batches
+        guard let gathered = await cluster.value?.gather(within: Self.reportPatience) else {
+            response.cluster.nodesAlive = 1
+            response.cluster.nodesTotal = 1
+            response.nodes = [own.node]
+            return try filtered(response, request)
+        }
+        add(gathered, own, to: &response)
+        return try filtered(response, request)
+    }
+
+    /// How long a member may take to report before the status goes without it, and says so.
+    private static let reportPatience = Duration.seconds(2)
+
+    private func add(
+        _ gathered: ClusterReport, _ own: Ocr_V1_ReportResponse, to response: inout Ocr_V1_StatusResponse
+    ) {
+        response.cluster.nodesTotal = UInt64(gathered.members.count { $0.status != .left })
+        response.cluster.nodesAlive = UInt64(gathered.members.count { $0.status.isPresent })
+        for member in gathered.members {
+            var node: Ocr_V1_NodeStatus
+            if member.isSelf {
+                node = own.node
+                node.suspicionsRefuted = UInt64(gathered.counters.suspicionsRefuted)
+                let drops = gathered.datagrams.dropped.entries.filter { $0.count > 0 }
+                node.droppedDatagrams = Dictionary(uniqueKeysWithValues: drops.map { ($0.reason.rawValue, $0.count) })
+            } else if let report = gathered.reports[member.identity.id] {
+                node = report.node
+                response.work.add(report.work)
+                response.batches.add(report.batches)
+            } else {
+                node = Ocr_V1_NodeStatus(member, at: gathered.now)
+                // What an absent one holds is not known: nothing of the sums is exact without it.
+                if member.status != .left {
+                    response.work.complete = false
+                    response.work.unknownShards = UInt64(facts.layout.count)
+                }
+            }
+            node.note(member, at: gathered.now)
+            response.nodes.append(node)
+        }
+    }
+
+    /// Leaves only the node that was asked for: by name, id or unique prefix of its id.
+    private func filtered(
+        _ response: Ocr_V1_StatusResponse, _ request: Ocr_V1_StatusRequest
+    ) throws -> Ocr_V1_StatusResponse {
+        guard request.hasNode else { return response }
+        let wanted = request.node.lowercased()
+        let named = response.nodes.filter { $0.name == request.node }
+        let found = named.isEmpty ? response.nodes.filter { !wanted.isEmpty && $0.id.hasPrefix(wanted) } : named
+        guard let node = found.first else {
+            let names = response.nodes.prefix(8).map(\.name).joined(separator: ", ")
+            throw AdminError.notFound("there is no node \(request.node)", hint: "nodes: \(names)")
+        }
+        guard found.count == 1 else {
+            throw AdminError.badUsage(
+                "\(found.count) nodes are called \(request.node)", hint: "name one by the beginning of its id")
+        }
+        var response = response
+        response.nodes = [node]
+        return response
+    }
+
+    /// What this node tells about itself and its jobs: its part of every status.
+    func ownReport() async throws -> Ocr_V1_ReportResponse {
         let reader = reader
         let totals = try await reads.run { try reader.totals() }
         guard let snapshot = loop.snapshot else {
             throw AdminError(code: "starting", message: "the node is starting", exitCode: 69)
         }
         let rate = loop.jobsPerSecond
-        var response = Ocr_V1_StatusResponse()
-        response.answeredBy = facts.id.description
-        response.cluster.name = facts.clusterName
-        response.cluster.nodesAlive = 1
-        response.cluster.nodesTotal = 1
-        response.cluster.shards = UInt64(facts.layout.count)
-        response.cluster.replicas = 1
-        response.cluster.underReplicatedShards = 0
-        response.cluster.protocolVersion = UInt64(NodeFacts.protocolVersion)
-
+        var report = Ocr_V1_ReportResponse()
         var all = OutcomeCounts()
         for entry in totals.batches where !entry.batch.isRemoved {
             all += entry.counts
-            response.batches.append(batchStatus(entry.batch.id, entry.counts, snapshot))
+            report.batches.append(batchStatus(entry.batch.id, entry.counts, snapshot))
         }
         let running = min(snapshot.runningCount, all.pending)
-        response.work.pending = UInt64(all.pending - running)
-        response.work.running = UInt64(running)
-        response.work.done = UInt64(all.done)
-        response.work.failed = UInt64(all.failed)
-        response.work.cancelled = UInt64(all.cancelled)
-        response.work.total = UInt64(all.total)
-        if let rate { response.work.jobsPerSecond = rate }
-        if let eta = eta(pending: all.pending, rate: rate, snapshot) { response.work.etaSeconds = eta }
-        response.work.duplicates = UInt64(snapshot.counters.duplicates)
-        response.work.divergent = UInt64(totals.divergentCount)
-        response.work.complete = true
-        response.work.deferred = UInt64(snapshot.deferred)
-        response.nodes = [
-            nodeStatus(all, running: running, outbox: totals.batches.reduce(0) { $0 + $1.owed }, rate: rate, snapshot)
-        ]
-        return response
+        report.work.pending = UInt64(all.pending - running)
+        report.work.running = UInt64(running)
+        report.work.done = UInt64(all.done)
+        report.work.failed = UInt64(all.failed)
+        report.work.cancelled = UInt64(all.cancelled)
+        report.work.total = UInt64(all.total)
+        if let rate { report.work.jobsPerSecond = rate }
+        if let eta = eta(pending: all.pending, rate: rate, snapshot) { report.work.etaSeconds = eta }
+        report.work.duplicates = UInt64(snapshot.counters.duplicates)
+        report.work.divergent = UInt64(totals.divergentCount)
+        report.work.complete = true
+        report.work.deferred = UInt64(snapshot.deferred)
+        report.node = nodeStatus(
+            all, running: running, outbox: totals.batches.reduce(0) { $0 + $1.owed }, rate: rate, snapshot)
+        return report
     }
 
     private func nodeStatus(
@@ -58,7 +125,7 @@ extension AdminService {
         var node = Ocr_V1_NodeStatus()
         node.id = facts.id.description
         node.name = facts.name
-        node.address = "unix:\(facts.dataDirectory)/node.sock"
+        node.address = cluster.value?.endpoint.description ?? "unix:\(facts.dataDirectory)/node.sock"
         node.version = NodeFacts.version
         node.state = snapshot.isStopping ? "draining" : "alive"
         node.boot = facts.boot.rawValue

@@ -22,6 +22,8 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
     let stopControl: StopControl
+    /// Set once the node's ports are open.
+    let cluster = ClusterReference()
 
     package init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,

@@ -12,6 +12,7 @@ internal import GRPCNIOTransportHTTP2
 import ImageSources
 internal import Ledger
 package import Logging
+internal import Membership
 import OCR
 import Synchronization
 internal import Wire
@@ -79,6 +80,21 @@ package struct Node: Sendable {
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
             slotReports: { pool.statistics().map(SlotReport.init) }, sandbox: { sandbox.text }, stopControl: stopControl
         )
+        let fatal = Mutex<NodeFailure?>(nil)
+        let cluster: Cluster
+        do {
+            cluster = try await startCluster(facts, service) { failure in
+                fatal.withLock { if $0 == nil { $0 = failure } }
+                stopControl.request(within: .zero, reason: "cluster")
+            }
+        } catch {
+            stopControl.request(within: .zero, reason: "start")
+            await stop(loop, pool, stopControl)
+            throw error
+        }
+        service.cluster.set(cluster)
+        let load = LoadReporter(loop: loop, reader: reader, stopControl: stopControl, gossip: cluster.loop)
+        load.start()
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name in
             let isFirst = stopControl.request(within: options.stopDeadline, reason: name)
@@ -93,6 +109,8 @@ package struct Node: Sendable {
             )
             await stopControl.requested()
             await stop(loop, pool, stopControl)
+            load.stop()
+            await cluster.stop()
             server.beginGracefulShutdown()
             // Streams that follow something (wait, status) do not end by themselves.
             group.addTask { try await Task.sleep(for: Self.streamPatience) }
@@ -103,6 +121,7 @@ package struct Node: Sendable {
         unlink(socketPath)
         stopControl.advance(to: .done)
         if let error = ledgerFailure.withLock({ $0 }) { throw Self.failure(error) }
+        if let failure = fatal.withLock({ $0 }) { throw failure }
         logger.info("node \(facts.name) has stopped")
     }
 
@@ -121,6 +140,17 @@ package struct Node: Sendable {
         control.advance(to: .leaving)
     }
 
+    private func startCluster(
+        _ facts: NodeFacts, _ service: AdminService, onFatal: @escaping @Sendable (NodeFailure) -> Void
+    ) async throws -> Cluster {
+        var random = SystemRandomNumberGenerator()
+        let settings = ClusterSettings(
+            identity: MemberIdentity(id: facts.id, boot: facts.boot, session: random.next()), facts: facts,
+            options: options)
+        return try await Cluster.start(
+            settings, logger: logger, report: { try await service.ownReport() }, onFatal: onFatal)
+    }
+
     /// Opens the ledger on the loop's thread and starts the workers.
     private func open(_ loop: StepLoop, _ sandbox: SandboxNote) async throws -> (NodeFacts, WorkerPool) {
         let opened = Mutex<(NodeFacts, WorkerPool)?>(nil)
@@ -129,11 +159,12 @@ package struct Node: Sendable {
         do {
             try await loop.start { () throws(LedgerError) in
                 let ledger = try SQLiteLedger(directory: options.dataDirectory, layout: options.layout)
+                let boot = try Self.boot(ledger, options.dataDirectory)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
                 let pool = Self.pool(options, node: ledger.nodeID, loop, sandbox, logger)
                 pool.start()
                 let facts = NodeFacts(
-                    id: ledger.nodeID, boot: ledger.boot, name: options.name, clusterName: options.clusterName,
+                    id: ledger.nodeID, boot: boot, name: options.name, clusterName: options.clusterName,
                     dataDirectory: options.dataDirectory, layout: options.layout,
                     slotCount: options.workers.slots, defaultLanguage: options.defaultLanguage,
                     defaultProfile: options.defaultProfile, engine: Recogniser.engineVersion,
@@ -156,6 +187,14 @@ package struct Node: Sendable {
         }
         guard let parts = opened.withLock({ $0 }) else { throw NodeFailure("the ledger was not opened") }
         return parts
+    }
+
+    private static func boot(_ ledger: SQLiteLedger, _ directory: String) throws(LedgerError) -> Boot {
+        do throws(NodeFailure) {
+            return try ClusterFiles.boot(ledger: ledger.boot, directory: directory)
+        } catch {
+            throw LedgerError(.ioError, error.message, hint: error.hint)
+        }
     }
 
     private static func pool(

@@ -54,14 +54,23 @@ final class RunningNode {
     let dataDirectory: String
     private var process: Process?
     private let workers: Int
+    /// What stands before and after the flags that every node gets: `start`, or `join` with its seeds.
+    var words: [String]
+    var flags: [String]
 
-    init(workers: Int = 2, configuration: String? = nil) throws {
+    /// - Parameter waits: whether the node must answer before this returns.
+    init(
+        workers: Int = 2, configuration: String? = nil, words: [String] = ["start"], flags: [String] = [],
+        waits: Bool = true
+    ) throws {
         directory = NSTemporaryDirectory() + "node-test-" + String(UInt64.random(in: 0 ..< .max), radix: 36)
         dataDirectory = directory + "/data"
         self.workers = workers
+        self.words = words
+        self.flags = flags
         try FileManager.default.createDirectory(atPath: dataDirectory, withIntermediateDirectories: true)
         try (configuration ?? "").write(toFile: directory + "/test.conf", atomically: true, encoding: .utf8)
-        try start()
+        try start(waits: waits)
     }
 
     deinit {
@@ -71,12 +80,13 @@ final class RunningNode {
 
     var processID: Int32 { process?.processIdentifier ?? -1 }
 
-    func start() throws {
+    func start(waits: Bool = true) throws {
         let started = Process()
         started.executableURL = URL(fileURLWithPath: Places.binary)
-        started.arguments = [
-            "start", "--data-dir", dataDirectory, "--config", directory + "/test.conf", "--workers", "\(workers)",
+        let usual = [
+            "--data-dir", dataDirectory, "--config", directory + "/test.conf", "--workers", "\(workers)",
         ]
+        started.arguments = words + usual + flags
         let log = directory + "/node.log"
         if !FileManager.default.fileExists(atPath: log) {
             _ = FileManager.default.createFile(atPath: log, contents: nil)
@@ -87,6 +97,7 @@ final class RunningNode {
         started.standardError = handle
         try started.run()
         process = started
+        guard waits else { return }
         try wait("the node answers", seconds: 60) { command("status", "--json").exitCode == 0 }
     }
 
@@ -95,6 +106,17 @@ final class RunningNode {
         Glibc.kill(process.processIdentifier, signal)
         process.waitUntilExit()
         self.process = nil
+    }
+
+    /// Sends a signal and does not wait for what it does.
+    func signal(_ number: Int32) { if let process { Glibc.kill(process.processIdentifier, number) } }
+
+    /// Waits for the process to end by itself and gives its exit code.
+    func exitCode() -> Int32 {
+        guard let ending = process else { return -1 }
+        ending.waitUntilExit()
+        process = nil
+        return ending.terminationStatus
     }
 
     /// Ends the node by a signal and gives its exit code.
