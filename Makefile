@@ -16,7 +16,7 @@ DEBUG = $(SWIFT) build --build-tests
 # Tesseract's own threads cost more than they give; workers get this from the node.
 TEST = OMP_THREAD_LIMIT=1 $(SWIFT) test --skip-build
 
-.PHONY: help demo test test-long check bench bench-membership build install clean toolchain \
+.PHONY: help demo test test-long fuzz check bench bench-membership build install clean toolchain \
     packages-build packages-test packages-bench packages-bench-membership
 .DEFAULT_GOAL := help
 
@@ -36,8 +36,11 @@ test-long: toolchain packages-test ## the tests with the whole corpus and more c
 	$(DEBUG)
 	OCR_LONG=1 $(TEST)
 
+fuzz: toolchain packages-build ## decoders of bytes from the network under libFuzzer for FUZZ_SECONDS=600
+	@scripts/fuzz.sh
+
 check: toolchain packages-build ## format, warnings (errors in our own targets), links of the documents
-	$(SWIFT) format lint -s -r Sources Tests Benchmarks Package.swift
+	$(SWIFT) format lint -s -r Sources Tests Benchmarks Fuzz Package.swift
 	$(DEBUG)
 	@scripts/check-docs.sh
 

@@ -10,7 +10,13 @@ command -v swift >/dev/null || export PATH="$PATH:/opt/swift/usr/bin"
 seconds=${FUZZ_SECONDS:-600}
 build=.build-fuzz
 # Only this product: libFuzzer brings its own `main`, which no other program could be linked with.
-OCR_FUZZ=1 swift build -c release --sanitize=fuzzer --sanitize=address --scratch-path "$build" --product fuzz-wire
+# The compiler takes the last -sanitize only, and the package manager writes one for each: both again, in one.
+OCR_FUZZ=1 swift build -c release --sanitize=fuzzer --sanitize=address -Xswiftc -sanitize=fuzzer,address \
+    --scratch-path "$build" --product fuzz-wire
+if ! readelf -SW "$build"/release/Wire.build/*.o | grep -q sancov_cntrs; then
+    echo "error: the decoders have no coverage counters: the fuzzer would be blind" >&2
+    exit 1
+fi
 
 mkdir -p "$build/corpus" "$build/seeds" "$build/findings"
 FUZZ_SEED_DIRECTORY="$build/seeds" ASAN_OPTIONS=detect_leaks=0 \

@@ -6,6 +6,10 @@ extension GossipCodec {
     /// Numbers of shards that a cluster can have.
     package static let shardCounts = 1...65_536
 
+    /// Longest message of an exchange: room for `Limits.memberCount` members whose labels are all as long as they may be.
+    /// The transport refuses longer ones before they are decoded.
+    package static let exchangeByteCount = 2 << 20
+
     // MARK: Encoding
 
     package static func encode(_ state: StateExchange) -> Ocr_V1_ExchangeRequest {

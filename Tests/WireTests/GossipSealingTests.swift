@@ -1,5 +1,6 @@
 import ClusterModel
 import Crypto
+import Foundation
 import WireDecoders
 import SwiftProtobuf
 import Testing
@@ -271,6 +272,15 @@ import Wire
             } else {
                 #expect(throws: Never.self) { try copy.open(datagram) }
             }
+        }
+    }
+
+    @Test func `every reason is explained in docs-protocol`() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let text = try String(contentsOf: root.appending(path: "docs/protocol.md"), encoding: .utf8)
+        for reason in DroppedDatagram.allCases {
+            #expect(text.contains("\n| `\(reason.rawValue)` |"), "docs/protocol.md has no row for \(reason.rawValue)")
         }
     }
 

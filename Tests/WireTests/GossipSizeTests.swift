@@ -86,6 +86,28 @@ import Wire
         }
     }
 
+    @Test func `the largest exchange fits its limit`() throws {
+        let id = NodeID(Bits128(high: .max, low: .max))
+        let label = String(repeating: "x", count: Limits.memberLabelByteCount)
+        let update = MemberUpdate(
+            identity: MemberIdentity(id: id, boot: Boot(.max), session: .max), incarnation: .max, status: .dead,
+            accuser: id,
+            facts: MemberFacts(
+                name: label, endpoint: Endpoint(address: id.bits, port: .max), zone: label, version: label),
+            statusAgeSeconds: .max)
+        let load = LoadRecord(
+            node: id, boot: Boot(.max), version: .max, ageMilliseconds: .max,
+            figures: LoadFigures(
+                workers: 1_024, busy: 1_024, backlog: .max, secondsToDrain: .max, isAccepting: false, isDraining: true,
+                drainDeadlineSeconds: .max))
+        let state = StateExchange(
+            cluster: cluster, sender: update, digest: .max,
+            members: Array(repeating: update, count: Limits.memberCount),
+            loads: Array(repeating: load, count: Limits.exchangedLoadCount))
+        let bytes: [UInt8] = try GossipCodec.encode(state).serializedBytes()
+        #expect(bytes.count <= GossipCodec.exchangeByteCount)
+    }
+
     @Test func `a full packet makes a datagram within the limit`() {
         var generator = SeededGenerator(seed: 24)
         let identity = generator.identity()
