@@ -1,6 +1,7 @@
 // What the texts of a configuration may be. Only their form is checked here: names are resolved by who uses them.
 
 import ClusterModel
+import Glibc
 
 extension ConfigurationKey.Text {
     package var expected: String {
@@ -35,7 +36,7 @@ extension ConfigurationKey.Text {
 
 /// The form of addresses, as the configuration and the command line take them.
 package enum AddressText {
-    /// A host name has at most 253 bytes (RFC 1035); leave room for brackets, a zone index and a port.
+    /// A host name has at most 253 bytes (RFC 1035); there is room for a port.
     private static let byteCount = 300
 
     /// "HOST:PORT"; an IPv6 address stands in brackets. Port 0, "let the system choose", only where it is allowed.
@@ -48,20 +49,29 @@ package enum AddressText {
         return isHost(text[..<colon])
     }
 
-    /// "HOST" or "HOST:PORT"; an IPv6 address stands in brackets.
+    /// "HOST" or "HOST:PORT"; an IPv6 address stands in brackets, or alone without a port.
     package static func isSeed(_ text: String) -> Bool {
-        text.utf8.count <= byteCount && (isAddress(text) || isHost(text[...]))
+        text.utf8.count <= byteCount && (isAddress(text) || isHost(text[...]) || isNumeric(text, AF_INET6))
     }
 
+    /// A name, an IPv4 address, or an IPv6 address in brackets.
     private static func isHost(_ host: Substring) -> Bool {
-        let isPlain = host.unicodeScalars.allSatisfy {
-            $0.value > 0x20 && $0.value != 0x7F && $0 != "[" && $0 != "]" && $0 != "/"
+        if host.hasPrefix("["), host.hasSuffix("]") { return isNumeric(String(host.dropFirst().dropLast()), AF_INET6) }
+        let isName = host.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                true
+            default: false
+            }
         }
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            let inner = host.dropFirst().dropLast()
-            return inner.contains(":")
-                && inner.unicodeScalars.allSatisfy { $0.isASCII && $0.value > 0x20 && $0 != "[" && $0 != "]" }
-        }
-        return !host.isEmpty && !host.contains(":") && isPlain
+        // A resolver would take "10.1" for 10.0.0.1.
+        let looksNumeric = host.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == 0x2E }
+        return !host.isEmpty && isName && (!looksNumeric || isNumeric(String(host), AF_INET))
+    }
+
+    private static func isNumeric(_ host: String, _ family: CInt) -> Bool {
+        var address = in6_addr()
+        return inet_pton(family, host, &address) == 1
     }
 }

@@ -4,14 +4,16 @@ import ArgumentParser
 internal import ClusterModel
 internal import Configuration
 import Foundation
+import GRPCCore
 import Glibc
 internal import NodeRuntime
 internal import OCR
+internal import Wire
 internal import WorkerPool
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Check configuration, disk, languages and sandbox of this machine.",
+        commandName: "doctor", abstract: "Check configuration, key, port, disk, languages and sandbox of this machine.",
         discussion: "Example: node doctor --data-dir /var/lib/ocr")
 
     @Option(help: "Where the node keeps its ledger.") var dataDir: String?
@@ -58,8 +60,7 @@ struct DoctorCommand: AsyncParsableCommand {
         let directory = StartCommand.absolute(configuration.dataDirectory(flag: dataDir, environment: environment))
         findings.append(disk(directory))
         findings.append(await node(directory))
-        findings.append(
-            Finding("key", .ok, "none is needed: this version of a node talks only to its own machine"))
+        findings += await cluster(configuration, directory)
         findings.append(clock())
         let cores = ProcessInfo.processInfo.activeProcessorCount
         findings.append(memory(configuration.workerCount(cores: cores)))
@@ -108,6 +109,35 @@ struct DoctorCommand: AsyncParsableCommand {
             ? Finding("disk", .warn, text, cure: "a page's record and text take 2 to 10 KiB: make room")
             : Finding("disk", .ok, text)
     }
+
+    /// Asks seeds; nil where there is nothing to ask with, and seeds are not checked.
+    private var seedProbe: (any SeedProbe)? { nil }
+
+    /// Key, port, seeds, and what the running node says of its network.
+    private func cluster(_ configuration: NodeConfiguration, _ directory: String) async -> [Finding] {
+        let status: Ocr_V1_StatusResponse?
+        do {
+            status = try await NodeClient.with(dataDirectory: Array(directory.utf8)) { admin in
+                try await admin.status(Ocr_V1_StatusRequest(), options: Self.callOptions)
+            }
+        } catch {
+            // No node is no fault; one that does not answer is found by the check before this.
+            status = nil
+        }
+        let own = status.flatMap { status in status.nodes.first { $0.id == status.answeredBy } }
+        return [
+            ClusterChecks.key(configuration, directory: directory),
+            ClusterChecks.listen(
+                configuration, directory: directory, running: own, probe: ClusterChecks.portState),
+        ] + (await ClusterChecks.seeds(configuration.cluster.seeds, probe: seedProbe))
+            + (status.map(ClusterChecks.datagrams) ?? [])
+    }
+
+    private static let callOptions: CallOptions = {
+        var options = CallOptions.defaults
+        options.timeout = .seconds(10)
+        return options
+    }()
 
     private func node(_ directory: String) async -> Finding {
         if let process = await AdminProbe.processID(dataDirectory: directory) {

@@ -41,8 +41,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "a b", "host:", ":7400", "host:0", "host:65536", "host:x", "::1", "2001:db8::7", "[]", "[::1", "[host]",
-        "[::1]7400", "a/b", "tcp://host:7400", "a:b:1",
+        "", "a b", "host:", ":7400", "host:0", "host:65536", "host:x", "10.1", "[10.0.0.1]", "[]", "[::1", "[host]",
+        "[::1]7400", "[fe80::1%eth0]", "a/b", "tcp://host:7400", "a:b:1",
     ])
     func `a text that is no seed is refused, and its element is named`(text: String) {
         let error = refusal("[cluster]\nseeds = [\n  \"good\", # one\n  \"\(text)\",\n]")
@@ -120,7 +120,8 @@ import Testing
     @Test func `port 0 is an address only where the system may choose`() {
         #expect(AddressText.isAddress("127.0.0.1:0", allowsAnyPort: true))
         #expect(!AddressText.isAddress("127.0.0.1:0"))
-        #expect(AddressText.isAddress("[fe80::1%eth0]:7400"))
+        #expect(!AddressText.isAddress("::1:7400"))
+        #expect(AddressText.isSeed("2001:db8::7"))
     }
 
     @Test(arguments: ["x = [}", "x = [[1}]", "cluster.seeds = [\"a\",\n}]", "x = { a = [}] }", "x = {]", "x = ]"])
