@@ -43,7 +43,7 @@ struct ClusterTests {
         let cluster = try await LabCluster(nodes: 5)
         let paused = try cluster[3]
         paused.signal(SIGSTOP)
-        // The nine-to-ten seconds are the fault itself, not a wait for something.
+        // The ten seconds are the fault itself, not a wait for something.
         let end = ContinuousClock.now + .seconds(10)
         try await cluster.eventually("the pause is over and the others have noticed it") {
             let noticed = await cluster.allSee([3], "dead", observers: [1, 2, 4, 5])
