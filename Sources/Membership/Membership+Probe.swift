@@ -115,8 +115,9 @@ extension Membership {
     /// Asks k random members and, because a firewall may swallow datagrams, the target itself over TCP.
     private mutating func askOthers(_ probe: inout Probe, at now: Instant, into effects: inout [MembershipEffect]) {
         guard let target = table[probe.target], target.identity.boot == probe.boot else { return }
+        let ownID = identity.id
         let helpers = randomMembers(configuration.indirectProbes) { member in
-            member.status == .alive && member.id != probe.target && member.hasDatagrams
+            member.status == .alive && member.id != probe.target && member.id != ownID && member.hasDatagrams
         }
         for helper in helpers {
             let kind = GossipPacket.Kind.pingRequest(
