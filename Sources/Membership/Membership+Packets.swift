@@ -24,13 +24,15 @@ extension Membership {
         }
         for update in packet.updates { merge(update, isFullState: false, at: now, into: &effects) }
         for load in packet.loads { note(load, at: now) }
+        let corrections = corrections(of: packet)
         switch packet.kind {
         case .ping(let sequence, let target):
             if let target, target != identity.id {
                 counters.misdirected += 1
                 return nil
             }
-            return self.packet(.ack(sequence: sequence), to: table[packet.sender.id], at: now)
+            return self.packet(
+                .ack(sequence: sequence), to: table[packet.sender.id], saying: corrections, at: now)
         case .ack(let sequence):
             // An ack over TCP says nothing of datagrams: `finishStreamProbe` sees to it.
             if source != nil { acknowledged(sequence, by: packet.sender, at: now, into: &effects) }
@@ -39,7 +41,32 @@ extension Membership {
             if let source { relay(sequence, target, endpoint, for: source, at: now, into: &effects) }
         case .gossip, .claim: break
         }
+        if let source, !corrections.isEmpty {
+            let answer = self.packet(.gossip, to: table[packet.sender.id], saying: corrections, at: now)
+            effects.append(.send(answer, to: source))
+        }
         return nil
+    }
+
+    /// Corrections in one answer.
+    private static let correctionCount = 4
+
+    /// What this node knows better than the sender: members, itself included, that the packet accuses and that have
+    /// refuted it. The refutation may have been lost on its way to the sender, who would convict on the strength of it;
+    /// everybody whom it tells the old story answers with the new one. (Not in SWIM, which counts on the gossip alone.)
+    /// An answer accuses nobody who has refuted, so that it is not answered itself.
+    private func corrections(of packet: GossipPacket) -> [MemberUpdate] {
+        var corrections: [MemberUpdate] = []
+        for update in packet.updates where update.status == .suspect || update.status == .dead {
+            guard corrections.count < Self.correctionCount else { break }
+            guard let member = table[update.identity.id], member.status == .alive, member.rank > update.rank else {
+                continue
+            }
+            corrections.append(
+                MemberUpdate(
+                    identity: member.identity, incarnation: member.incarnation, status: .alive, facts: member.facts))
+        }
+        return corrections
     }
 
     // MARK: Sent
@@ -59,9 +86,13 @@ extension Membership {
     private static let longestLoad = 82
 
     /// A packet for a member, or for somebody of whom only the address is known, as full as is useful.
-    mutating func packet(_ kind: GossipPacket.Kind, to member: Member?, at now: Instant) -> GossipPacket {
-        var packet = GossipPacket(sender: identity, kind: kind)
-        var room = GossipPacket.payloadByteCount - packet.baseByteCount
+    ///
+    /// - Parameter first: updates that have to be in it.
+    mutating func packet(
+        _ kind: GossipPacket.Kind, to member: Member?, saying first: [MemberUpdate] = [], at now: Instant
+    ) -> GossipPacket {
+        var packet = GossipPacket(sender: identity, kind: kind, updates: first)
+        var room = GossipPacket.payloadByteCount - packet.byteCount
         if let own = ownLoad(at: now) {
             packet.loads.append(own)
             room -= own.byteCount
@@ -79,7 +110,7 @@ extension Membership {
             packet.updates.append(update)
             room -= update.byteCount
         }
-        let told = packet.updates.isEmpty ? nil : member?.id
+        let told = packet.updates.count == first.count ? nil : member?.id
         packet.updates += updates.take(
             count: Limits.packetUpdateCount - packet.updates.count, limit: retransmitLimit, excluding: told
         ) { update in
