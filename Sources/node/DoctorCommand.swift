@@ -13,9 +13,17 @@ internal import WorkerPool
 
 struct DoctorCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Check configuration, key, port, disk, languages and sandbox of this machine.",
-        discussion: "Example: node doctor --data-dir /var/lib/ocr")
+        commandName: "doctor",
+        abstract: "Check configuration, key, port, seeds, disk, languages and sandbox of this machine.",
+        discussion: """
+            Each seed is asked over UDP and over TCP apart, with the key that the node would use.
 
+            Example: node doctor --data-dir /var/lib/ocr 10.0.0.1
+            """)
+
+    @Argument(
+        help: ArgumentHelp("Nodes to ask, HOST or HOST:PORT (default: the seeds of the file).", valueName: "seed"))
+    var seeds: [String] = []
     @Option(help: "Where the node keeps its ledger.") var dataDir: String?
     @Option(help: "The configuration file.") var config: String?
     @Flag(help: "Print one JSON document.") var json = false
@@ -45,6 +53,12 @@ struct DoctorCommand: AsyncParsableCommand {
     private static let lowDiskBytes = 1 << 30
     /// Below this large pages of all workers do not fit at once.
     private static let lowMemoryBytesPerWorker = 512 << 20
+
+    func validate() throws {
+        for seed in seeds where !AddressText.isSeed(seed) {
+            throw ValidationError("'\(seed)': HOST or HOST:PORT is expected, an IPv6 address in brackets.")
+        }
+    }
 
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
@@ -110,8 +124,14 @@ struct DoctorCommand: AsyncParsableCommand {
             : Finding("disk", .ok, text)
     }
 
-    /// Asks seeds; nil where there is nothing to ask with, and seeds are not checked.
-    private var seedProbe: (any SeedProbe)? { nil }
+    /// Asks seeds; nil where there is no key to ask with, which is a finding of its own.
+    private func seedProbe(_ configuration: NodeConfiguration, _ directory: String) -> (any SeedProbe)? {
+        let file = configuration.cluster.keyFile
+        let probe = try? ClusterProbe(
+            dataDirectory: directory, keyFile: file.isEmpty ? nil : file, clusterName: configuration.cluster.name,
+            shardCount: configuration.cluster.shardCount)
+        return probe.map(KeyedSeedProbe.init)
+    }
 
     /// Key, port, seeds, and what the running node says of its network.
     private func cluster(_ configuration: NodeConfiguration, _ directory: String) async -> [Finding] {
@@ -129,7 +149,8 @@ struct DoctorCommand: AsyncParsableCommand {
             ClusterChecks.key(configuration, directory: directory),
             ClusterChecks.listen(
                 configuration, directory: directory, running: own, probe: ClusterChecks.portState),
-        ] + (await ClusterChecks.seeds(configuration.cluster.seeds, probe: seedProbe))
+        ] + (await ClusterChecks.seeds(
+                seeds.isEmpty ? configuration.cluster.seeds : seeds, probe: seedProbe(configuration, directory)))
             + (status.map(ClusterChecks.datagrams) ?? [])
     }
 
@@ -218,5 +239,22 @@ struct DoctorCommand: AsyncParsableCommand {
             return Finding("sandbox", .fail, "the worker could not be stopped: \(error)")
         }
         return finding
+    }
+}
+
+/// Asks with the key of the data directory.
+private struct KeyedSeedProbe: SeedProbe {
+    let probe: ClusterProbe
+
+    func addresses(of seed: String) async throws -> [Endpoint] { try await probe.addresses(of: seed) }
+    func datagram(to endpoint: Endpoint) async -> ProbeAnswer { Self.answer(await probe.datagram(to: endpoint)) }
+    func stream(to endpoint: Endpoint) async -> ProbeAnswer { Self.answer(await probe.stream(to: endpoint)) }
+
+    private static func answer(_ outcome: ProbeOutcome) -> ProbeAnswer {
+        switch outcome {
+        case .answered(let took): .answered(took)
+        case .silent: .silent
+        case .refused(let why): .refused(why)
+        }
     }
 }

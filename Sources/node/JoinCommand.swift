@@ -16,8 +16,8 @@ package struct JoinCommand: AsyncParsableCommand {
             Joins through any of the seeds (port 7400 when left out), and goes on trying while none answers. If a node \
             runs at this data directory already, it is told to join, and the command returns.
 
-            Exit code 0: joined (or, in the foreground, stopped in order); 1: refused, or no seed answered the new node; \
-            2: no seed answered the running node in time; 78: no key.
+            Exit code 0: joined (or, in the foreground, stopped in order); 2: no seed answered in time; 3: refused, as \
+            that is another cluster; 78: no key.
 
             Example: node join 10.0.0.1 10.0.0.2:7400 --key /etc/ocr-cluster/cluster.key
             """)

@@ -206,4 +206,29 @@ struct LoopbackClusterTests {
         #expect(clone.log.contains("same id"))
         try a.wait("b is alive", seconds: 60) { RunningCluster.states(a)["b"] == "alive" }
     }
+
+    @Test func `the doctor asks a seed over UDP and TCP apart`() throws {
+        let cluster = try RunningCluster()
+        let a = try cluster.add("a")
+        let address = try cluster.address(of: a)
+        func finding(_ seed: String) -> [String: Any]? {
+            let report = a.command("doctor", seed, "--json").json
+            return (report["findings"] as? [[String: Any]])?.first { $0["check"] as? String == "seed" }
+        }
+        let good = finding(address)
+        #expect(good?["verdict"] as? String == "ok", "\(good ?? [:])")
+        #expect((good?["message"] as? String)?.contains("UDP in") == true)
+        // Nobody is made a member by asking.
+        #expect(RunningCluster.states(a) == ["a": "alive"])
+        // Port 1 of loopback: nothing is there, and that is said at once.
+        let bad = finding("127.0.0.1:1")
+        #expect(bad?["verdict"] as? String == "fail", "\(bad ?? [:])")
+        #expect(bad?["cure"] as? String != "")
+        // One with another key answers neither way, and it is seen who dropped what.
+        let stranger = try cluster.add("x", seeds: [], key: try cluster.makeKey("other.key"))
+        let refused = finding(try cluster.address(of: stranger))
+        #expect(refused?["verdict"] as? String == "fail", "\(refused ?? [:])")
+        let dropped = RunningCluster.members(stranger.command("status", "--json")).first?["dropped_datagrams"]
+        #expect((dropped as? [String: Any])?["wrong-key"] as? Int ?? 0 > 0, "\(dropped ?? "nothing")")
+    }
 }

@@ -14,6 +14,7 @@ enum ClusterFiles {
     static func keyringPath(in directory: String) -> String { directory + "/cluster.keys" }
     /// Where `node start` looks for a key when no file is named.
     static func defaultKeyPath(in directory: String) -> String { directory + "/cluster.key" }
+    static func loopbackKeyPath(in directory: String) -> String { directory + "/loopback.key" }
     static func membersPath(in directory: String) -> String { directory + "/members" }
     static func bootPath(in directory: String) -> String { directory + "/boot" }
 
@@ -57,11 +58,20 @@ enum ClusterFiles {
                 hint: "`node keygen` makes one; copy it to every machine and name it with --key or [cluster] key",
                 exitCode: 78)
         }
-        let localPath = directory + "/loopback.key"
+        let localPath = loopbackKeyPath(in: directory)
         if let local = try key(at: localPath, mustExist: false) { return (Keyring(local), nil) }
         let made = ClusterKey.random()
         try replace(localPath, with: made.text + "\n")
         return (Keyring(made), nil)
+    }
+
+    /// The keys that `keyring` would give, where there are any, without writing or making one.
+    static func storedKeyring(directory: String, file: String?) throws(NodeFailure) -> Keyring? {
+        if try read(keyringPath(in: directory)) != nil {
+            return try keyring(directory: directory, file: file, makesKey: false).ring
+        }
+        if let given = try key(at: file ?? defaultKeyPath(in: directory), mustExist: false) { return Keyring(given) }
+        return try key(at: loopbackKeyPath(in: directory), mustExist: false).map { Keyring($0) }
     }
 
     /// Reads a key file. Returns nil when it is not there and need not be.
