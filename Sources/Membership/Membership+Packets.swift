@@ -30,6 +30,7 @@ extension Membership {
                 counters.misdirected += 1
                 return nil
             }
+            tellNamesake(of: packet.sender)
             return self.packet(.ack(sequence: sequence), to: table[packet.sender.id], at: now)
         case .ack(let sequence):
             // An ack over TCP says nothing of datagrams: `finishStreamProbe` sees to it.

@@ -362,3 +362,12 @@ struct World {
     /// Whether all running nodes have one view of the members.
     var agrees: Bool { Set(nodes.values.filter(\.isRunning).map(\.core.digest)).count == 1 }
 }
+
+// A failed expectation shows its operands: these would fill pages.
+extension Driver: CustomTestStringConvertible {
+    var testDescription: String { "a core at \(now)" }
+}
+
+extension World: CustomTestStringConvertible {
+    var testDescription: String { "a world at \(now)" }
+}

@@ -90,6 +90,33 @@ import Testing
         #expect(world.nodes.filter { $0.key < 10 }.allSatisfy { $0.value.core.digest == world[1].digest })
     }
 
+    /// Through different seeds at almost the same time: half of the cluster knows the one, half the other, and the digests
+    /// of their views are equal.
+    @Test(arguments: [1, 20]) func `clones that different halves of the cluster know are found`(latency: Int64) {
+        for seed in 1...5 {
+            var world = World(count: 6, seed: UInt64(seed))
+            world.latency = .milliseconds(latency)
+            world.run(for: .seconds(2))
+            for (number, door) in [(20, 1), (21, 2)] {
+                let facts = MemberFacts(name: "clone", endpoint: Make.endpoint(number), zone: "", version: "1.0")
+                let identity = MemberIdentity(id: Make.id(9), boot: Boot(4), session: UInt64(number))
+                let core = Membership(
+                    configuration: MembershipConfiguration(), cluster: Make.cluster, identity: identity, facts: facts,
+                    seed: UInt64(seed * 100 + number), at: world.now)
+                world.start(core, as: number)
+                world.give(number, .join([Make.endpoint(door)]))
+                world.run(for: .milliseconds(190))
+            }
+            world.run(for: .seconds(20))
+            #expect(refusals(world).map(\.node) == [21], "seed \(seed)")
+            world.stop(21)
+            // Who missed the news hears of them at the next comparison of views.
+            world.run(for: .seconds(60)) { $0.agrees }
+            #expect(world.agrees, "seed \(seed)")
+            #expect(world[3].view(of: Make.id(9))?.identity == world[20].identity)
+        }
+    }
+
     @Test func `the older of two refuses nothing when the newer is already gone`() {
         var driver = Driver(among: 3)
         driver.hear(Make.update(1, .alive, boot: 1, session: 999))
