@@ -59,6 +59,17 @@ extension Membership {
         }
     }
 
+    /// A ping by one of two processes with one id and boot, of which this node knows the other: the answer says so. Views
+    /// that differ in the session alone have equal digests, and nobody passes on the one that it does not know.
+    mutating func tellNamesake(of sender: MemberIdentity) {
+        guard let member = table[sender.id], member.status.isPresent, member.identity.boot == sender.boot,
+            member.identity.session != sender.session
+        else { return }
+        let known = MemberUpdate(
+            identity: member.identity, incarnation: member.incarnation, status: .alive, facts: member.facts)
+        updates.insert(known, about: member.id)
+    }
+
     private func claim(at now: Instant) -> GossipPacket {
         let uptime = max(0, uptime(at: now).nanoseconds / 1_000_000)
         return GossipPacket(sender: identity, kind: .claim(uptimeMilliseconds: UInt64(uptime)))

@@ -31,6 +31,7 @@ extension Membership {
                 counters.misdirected += 1
                 return nil
             }
+            tellNamesake(of: packet.sender)
             return self.packet(
                 .ack(sequence: sequence), to: table[packet.sender.id], saying: corrections, at: now)
         case .ack(let sequence):
