@@ -77,6 +77,22 @@ extension Membership {
                 endsAt: now + configuration.probeInterval * multiplier))
         let packet = packet(.ping(sequence: sequence, target: member.id), to: member, at: now)
         effects.append(.send(packet, to: member.facts.endpoint))
+        // A suspect is asked over TCP at once, so that a connection that has to be tried again still gets through.
+        if purpose == .suspicion {
+            let position = probes.count - 1
+            probes[position].stream = probeOverStream(probes[position], member, at: now, into: &effects)
+        }
+    }
+
+    private mutating func probeOverStream(
+        _ probe: Probe, _ target: Member, at now: Instant, into effects: inout [MembershipEffect]
+    ) -> StreamID {
+        let stream = takeStream()
+        let ping = packet(.ping(sequence: probe.sequence, target: target.id), to: target, at: now)
+        effects.append(
+            .probeOverStream(
+                stream, ping, to: target.facts.endpoint, member: target.id, timeout: configuration.exchangeTimeout))
+        return stream
     }
 
     mutating func takeSequence() -> UInt32 {
@@ -125,12 +141,7 @@ extension Membership {
             effects.append(.send(packet(kind, to: helper, at: now), to: helper.facts.endpoint))
         }
         probe.asked = helpers.count
-        let stream = takeStream()
-        probe.stream = stream
-        let ping = packet(.ping(sequence: probe.sequence, target: target.id), to: target, at: now)
-        effects.append(
-            .probeOverStream(
-                stream, ping, to: target.facts.endpoint, member: target.id, timeout: configuration.exchangeTimeout))
+        if probe.stream == nil { probe.stream = probeOverStream(probe, target, at: now, into: &effects) }
     }
 
     mutating func advanceRelays(at now: Instant, into effects: inout [MembershipEffect]) {

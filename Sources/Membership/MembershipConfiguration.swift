@@ -18,7 +18,7 @@ package struct MembershipConfiguration: Hashable, Sendable {
     package var retransmitFactor = 4
     /// Shortest time to refute a suspicion, in probe intervals per decimal digit of the cluster's size (Lifeguard's
     /// alpha). Smaller: crashes are known sooner, healthy members have less time to answer.
-    package var suspicionMinimumFactor = 1.5
+    package var suspicionMinimumFactor = 2.0
     /// Longest time, as a multiple of the shortest (Lifeguard's beta): what a suspicion has that nobody confirms.
     package var suspicionMaximumFactor = 6.0
     /// Independent confirmations that shorten a suspicion to its minimum (Lifeguard's K).
@@ -39,7 +39,7 @@ package struct MembershipConfiguration: Hashable, Sendable {
     package var leaveTimeout = Duration.seconds(3)
     /// Highest value of Lifeguard's local health multiplier (S): how far a node that is itself slow stretches its
     /// deadlines.
-    package var localHealthMaximum = 8
+    package var localHealthMaximum = 3
 
     package init() {}
 }

@@ -78,7 +78,8 @@ package final class SimulatedNode {
         let local = instant.nanoseconds - clockOffset
         let elapsed = local - local / 1_000_000 * clockPartsPerMillion
         // The inverse is off by the square of the drift and by what the divisions cut.
-        let slack = clockPartsPerMillion == 0 ? 0 : local / 1_000_000_000 + 1_000
+        let square = local / 1_000_000 * clockPartsPerMillion / 1_000_000 * clockPartsPerMillion
+        let slack = clockPartsPerMillion == 0 ? 0 : square + 2_000
         return Instant(nanoseconds: elapsed + slack)
     }
 }

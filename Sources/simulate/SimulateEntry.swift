@@ -12,7 +12,7 @@ struct Simulate: ParsableCommand {
         abstract: "Runs clusters of membership cores in virtual time and prints figures.",
         subcommands: [
             TargetsCommand.self, LoadCommand.self, CrashCommand.self, IdleCommand.self, PartitionCommand.self,
-            StartCommand.self, TraceCommand.self,
+            StartCommand.self, TraceCommand.self, PlansCommand.self,
         ],
         defaultSubcommand: TargetsCommand.self)
 }
