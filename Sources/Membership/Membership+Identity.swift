@@ -10,6 +10,8 @@ internal import ClusterModel
 /// An address at which another process may have this node's id.
 struct IdentityDoubt: Hashable, Sendable {
     let endpoint: Endpoint
+    /// The process that is asked.
+    let session: UInt64
     var boot: Boot
     var triesLeft: Int
     var nextTry: Instant
@@ -18,6 +20,7 @@ struct IdentityDoubt: Hashable, Sendable {
 extension Membership {
     private static let claimTries = 3
     private static let doubtCount = 8
+    private static let claimsUntilTieBreak = 20
     /// Processes whose times of running differ by less are told apart by their session number.
     private static let uptimeTolerance = Duration.milliseconds(100)
 
@@ -30,18 +33,20 @@ extension Membership {
             return raiseBoot(above: update.identity.boot, at: now, into: &effects)
         }
         guard let endpoint = update.facts?.endpoint else { return }
-        doubtIdentity(at: endpoint, boot: update.identity.boot, at: now, into: &effects)
+        doubtIdentity(of: update.identity, at: endpoint, at: now, into: &effects)
     }
 
     private mutating func doubtIdentity(
-        at endpoint: Endpoint, boot: Boot, at now: Instant, into effects: inout [MembershipEffect]
+        of other: MemberIdentity, at endpoint: Endpoint, at now: Instant, into effects: inout [MembershipEffect]
     ) {
-        if let position = doubts.firstIndex(where: { $0.endpoint == endpoint }) {
-            doubts[position].boot = max(doubts[position].boot, boot)
+        if let position = doubts.firstIndex(where: { $0.endpoint == endpoint && $0.session == other.session }) {
+            doubts[position].boot = max(doubts[position].boot, other.boot)
             return
         }
         guard doubts.count < Self.doubtCount else { return }
-        doubts.append(IdentityDoubt(endpoint: endpoint, boot: boot, triesLeft: Self.claimTries, nextTry: now))
+        doubts.append(
+            IdentityDoubt(
+                endpoint: endpoint, session: other.session, boot: other.boot, triesLeft: Self.claimTries, nextTry: now))
         effects.append(.event(.identityDoubted(endpoint)))
         advanceDoubts(at: now, into: &effects)
     }
@@ -50,11 +55,11 @@ extension Membership {
         for position in doubts.indices where now >= doubts[position].nextTry && doubts[position].triesLeft > 0 {
             doubts[position].triesLeft -= 1
             doubts[position].nextTry = now + configuration.probeTimeout
-            effects.append(.send(claim(at: now), to: doubts[position].endpoint))
+            effects.append(.send(claim(to: doubts[position].session, at: now), to: doubts[position].endpoint))
         }
         // The last claim had its time too.
         for doubt in doubts where doubt.triesLeft == 0 && now >= doubt.nextTry {
-            doubts.removeAll { $0.endpoint == doubt.endpoint }
+            doubts.removeAll { $0 == doubt }
             raiseBoot(above: doubt.boot, at: now, into: &effects)
         }
     }
@@ -70,9 +75,9 @@ extension Membership {
         updates.insert(known, about: member.id)
     }
 
-    private func claim(at now: Instant) -> GossipPacket {
+    private func claim(to session: UInt64, at now: Instant) -> GossipPacket {
         let uptime = max(0, uptime(at: now).nanoseconds / 1_000_000)
-        return GossipPacket(sender: identity, kind: .claim(uptimeMilliseconds: UInt64(uptime)))
+        return GossipPacket(sender: identity, kind: .claim(uptimeMilliseconds: UInt64(uptime), session: session))
     }
 
     /// A packet whose sender has this node's id.
@@ -81,32 +86,34 @@ extension Membership {
     ) {
         // An own packet that came back, or one that an earlier boot of this node had sent.
         guard packet.sender.session != identity.session, let source else { return }
-        guard case .claim(let milliseconds) = packet.kind else {
+        guard case .claim(let milliseconds, let session) = packet.kind else {
             if packet.sender.boot >= identity.boot {
-                doubtIdentity(at: source, boot: packet.sender.boot, at: now, into: &effects)
+                doubtIdentity(of: packet.sender, at: source, at: now, into: &effects)
             }
             return
         }
+        // One that was recorded and sent again, or that was meant for an earlier start.
+        guard session == identity.session else { return }
+        claimsHeard += 1
         let theirs = Duration.milliseconds(Int64(clamping: milliseconds))
         let difference = uptime(at: now) - theirs
+        let isClose = difference < Self.uptimeTolerance && difference > .zero - Self.uptimeTolerance
+        // Times on the way can make each of two that began together take itself for the older one: they do not go on
+        // claiming for ever.
         let isNewer =
-            difference < Self.uptimeTolerance && difference > .zero - Self.uptimeTolerance
+            isClose || claimsHeard > Self.claimsUntilTieBreak
             ? identity.session > packet.sender.session : difference < .zero
         if isNewer {
             // The other one must know of this boot, to take one above it.
-            effects.append(.send(claim(at: now), to: source))
+            effects.append(.send(claim(to: packet.sender.session, at: now), to: source))
             effects.append(
                 .refuseToRun(DuplicateIdentity(id: identity.id, otherEndpoint: source, otherUptime: theirs)))
             hasEnded = true
             return
         }
-        doubts.removeAll { $0.endpoint == source }
-        if packet.sender.boot >= identity.boot {
-            effects.append(.send(claim(at: now), to: source))
-            raiseBoot(above: packet.sender.boot, at: now, into: &effects)
-        } else {
-            effects.append(.send(claim(at: now), to: source))
-        }
+        doubts.removeAll { $0.session == packet.sender.session }
+        effects.append(.send(claim(to: packet.sender.session, at: now), to: source))
+        raiseBoot(above: packet.sender.boot, at: now, into: &effects)
     }
 
     /// Takes the boot after `boot` and tells everybody.

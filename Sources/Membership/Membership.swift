@@ -52,6 +52,8 @@ package struct Membership: Sendable {
     var exchanges: [StreamID: Exchange] = [:]
     var seeds = SeedList()
     var doubts: [IdentityDoubt] = []
+    /// Claims of this node's id that were addressed to it.
+    var claimsHeard = 0
     var isLeaving = false
     var hasEnded = false
     var remembered = Remembrance()

@@ -46,7 +46,7 @@ extension World {
             case .nack(let sequence): "nack \(sequence)"
             case .pingRequest(let sequence, let target, _): "ping-request \(sequence) for \(name(of: target))"
             case .gossip: "gossip"
-            case .claim(let uptime): "claim, up for \(uptime) ms"
+            case .claim(let uptime, _): "claim, up for \(uptime) ms"
             }
         let updates = packet.updates.map { update in
             "\(name(of: update.identity.id)) \(update.status) \(update.identity.boot.rawValue).\(update.incarnation)"

@@ -47,7 +47,9 @@ package struct TraceHash: Hashable, Sendable {
             add(4 << 32 | UInt64(sequence))
             add(target)
         case .gossip: add(5 << 32)
-        case .claim(let uptime): add(6 << 32 | uptime)
+        case .claim(let uptime, let session):
+            add(6 << 32 | uptime)
+            add(session)
         }
         for update in packet.updates { add(update) }
         for load in packet.loads { add(load) }

@@ -98,9 +98,10 @@ package enum GossipCodec {
             message.endpoint = encode(endpoint)
             return .pingRequest(message)
         case .gossip: return .gossip(Ocr_V1_GossipMessage())
-        case .claim(let uptime):
+        case .claim(let uptime, let session):
             var message = Ocr_V1_ClaimMessage()
             message.uptimeMilliseconds = uptime
+            message.session = session
             return .claim(message)
         }
     }
@@ -114,7 +115,7 @@ package enum GossipCodec {
             .pingRequest(
                 sequence: message.sequence, target: try node(message.target), endpoint: try decode(message.endpoint))
         case .gossip: .gossip
-        case .claim(let message): .claim(uptimeMilliseconds: message.uptimeMilliseconds)
+        case .claim(let message): .claim(uptimeMilliseconds: message.uptimeMilliseconds, session: message.session)
         case nil: throw .malformed("kind of packet")
         }
     }

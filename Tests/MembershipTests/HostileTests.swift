@@ -98,10 +98,23 @@ import Testing
         driver.run(for: .seconds(5))
         driver.forgetEffects()
         let namesake = GossipPacket(
-            sender: Make.identity(1, session: 12), kind: .claim(uptimeMilliseconds: uptime))
+            sender: Make.identity(1, session: 12),
+            kind: .claim(uptimeMilliseconds: uptime, session: driver.core.identity.session))
         driver.give(.datagram(namesake, from: Make.endpoint(40)))
         let refuses = driver.effects.contains { if case .refuseToRun = $0 { true } else { false } }
         #expect(refuses == (uptime > 5_000))
+    }
+
+    @Test func `a recorded claim, addressed to an earlier start, ends nothing`() {
+        var driver = Driver(among: 4)
+        driver.run(for: .seconds(5))
+        driver.forgetEffects()
+        let recorded = GossipPacket(
+            sender: Make.identity(1, session: 12),
+            kind: .claim(uptimeMilliseconds: 1 << 40, session: driver.core.identity.session &+ 1))
+        driver.give(.datagram(recorded, from: Make.endpoint(40)))
+        #expect(driver.effects.isEmpty)
+        #expect(driver.core.nextDeadline != nil)
     }
 
     @Test func `ages at their maximum trap nowhere`() {

@@ -78,7 +78,7 @@ import Wire
         #expect(try nested(GossipCodec.encode(update)) == update.byteCount)
         for kind: GossipPacket.Kind in [
             .ping(sequence: .max, target: id), .pingRequest(sequence: .max, target: id, endpoint: endpoint),
-            .claim(uptimeMilliseconds: .max), .ack(sequence: .max), .nack(sequence: .max), .gossip,
+            .claim(uptimeMilliseconds: .max, session: .max), .ack(sequence: .max), .nack(sequence: .max), .gossip,
         ] {
             let packet = GossipPacket(sender: identity, kind: kind, updates: [update])
             let bytes: [UInt8] = try GossipCodec.message(packet, cluster: cluster).serializedBytes()

@@ -20,7 +20,7 @@ extension GossipPacket {
         case .pingRequest(let sequence, _, let endpoint):
             return header + Self.nested(1 + Self.varint(UInt64(sequence)) + 18 + Self.nested(endpoint.encodedByteCount))
         case .gossip: return header + 2
-        case .claim(let uptime): return header + Self.nested(1 + Self.varint(uptime))
+        case .claim(let uptime, _): return header + Self.nested(1 + Self.varint(uptime) + 9)
         }
     }
 

@@ -17,8 +17,9 @@ package struct GossipPacket: Hashable, Sendable {
         /// Carries updates and loads only.
         case gossip
         /// "I have this identity, and have run for so long": sent to another process that claims the sender's node id.
-        /// The one that has run for longer stays.
-        case claim(uptimeMilliseconds: UInt64)
+        /// The one that has run for longer stays. It is addressed to one start of that process, so that a recorded claim
+        /// cannot end a later one.
+        case claim(uptimeMilliseconds: UInt64, session: UInt64)
     }
 
     package var sender: MemberIdentity

@@ -343,6 +343,9 @@ package nonisolated struct Ocr_V1_ClaimMessage: Sendable {
 
   package var uptimeMilliseconds: UInt64 = 0
 
+  /// The process that is asked: a recorded claim says nothing to a later start of the node.
+  package var session: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -939,7 +942,7 @@ nonisolated extension Ocr_V1_GossipMessage: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ClaimMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ClaimMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}uptime_milliseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}uptime_milliseconds\0\u{1}session\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -948,6 +951,7 @@ nonisolated extension Ocr_V1_ClaimMessage: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.uptimeMilliseconds) }()
+      case 2: try { try decoder.decodeSingularFixed64Field(value: &self.session) }()
       default: break
       }
     }
@@ -957,11 +961,15 @@ nonisolated extension Ocr_V1_ClaimMessage: SwiftProtobuf.Message, SwiftProtobuf.
     if self.uptimeMilliseconds != 0 {
       try visitor.visitSingularUInt64Field(value: self.uptimeMilliseconds, fieldNumber: 1)
     }
+    if self.session != 0 {
+      try visitor.visitSingularFixed64Field(value: self.session, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ClaimMessage, rhs: Ocr_V1_ClaimMessage) -> Bool {
     if lhs.uptimeMilliseconds != rhs.uptimeMilliseconds {return false}
+    if lhs.session != rhs.session {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
