@@ -156,7 +156,7 @@ let package = Package(
         .testTarget(name: "MembershipTests", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
         .testTarget(
             name: "SimulatorTests", dependencies: ["ClusterModel", "Membership", "Simulator", "simulate"],
-            swiftSettings: strict),
+            exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "TransportTests",
             dependencies: [

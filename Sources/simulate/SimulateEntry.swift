@@ -13,6 +13,7 @@ struct Simulate: ParsableCommand {
         subcommands: [
             TargetsCommand.self, LoadCommand.self, CrashCommand.self, IdleCommand.self, PartitionCommand.self,
             StartCommand.self, TraceCommand.self, PlansCommand.self,
+            ScenarioCommand.self, TradeOffsCommand.self,
         ],
         defaultSubcommand: TargetsCommand.self)
 }
@@ -157,13 +158,4 @@ struct StartCommand: ParsableCommand {
         }
         print(table.text, terminator: "")
     }
-}
-
-struct TargetsCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "targets", abstract: "All targets, each met or missed.")
-
-    @OptionGroup var common: Common
-
-    func run() throws {}
 }
