@@ -15,6 +15,10 @@ RELEASE = $(SWIFT) build -c release $(RELEASE_FLAGS)
 DEBUG = $(SWIFT) build --build-tests
 # Tesseract's own threads cost more than they give; workers get this from the node.
 TEST = OMP_THREAD_LIMIT=1 $(SWIFT) test --skip-build
+# Tests run side by side in one process, and some block or load every core. Those that time answers over sockets, and
+# the real clusters, come after them, alone.
+SUITES = $(TEST) --skip '^(TransportTests|ClusterTests)\.' && \
+    $(TEST) --filter '^TransportTests\.' && $(TEST) --filter '^ClusterTests\.'
 
 .PHONY: help demo test test-long fuzz check bench bench-membership build install clean toolchain \
     packages-build packages-test packages-bench packages-bench-membership
@@ -30,11 +34,11 @@ demo: toolchain packages-build ## recognise the sample scans (or SCANS=DIR LANGU
 
 test: toolchain packages-test ## build everything and run the tests
 	$(DEBUG)
-	$(TEST)
+	$(SUITES)
 
 test-long: toolchain packages-test ## the tests with the whole corpus and more crashes and random operations
 	$(DEBUG)
-	OCR_LONG=1 $(TEST)
+	export OCR_LONG=1; $(SUITES)
 
 fuzz: toolchain packages-build ## decoders of bytes from the network under libFuzzer for FUZZ_SECONDS=600
 	@scripts/fuzz.sh
