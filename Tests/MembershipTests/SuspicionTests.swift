@@ -138,6 +138,16 @@ import Testing
         #expect(driver.now - first == .seconds(3))
     }
 
+    @Test func `rounds come nearer to each other as the node recovers`() {
+        var driver = Driver(among: 8)
+        driver.respond = { MembershipEffect.answers(to: $0, silent: []) }
+        for incarnation in 0..<2 { driver.hear(Make.update(1, .suspect, incarnation: UInt32(incarnation), by: 3)) }
+        driver.run(for: .seconds(20)) { $0.pings.count == 5 }
+        let times = driver.pings.map(\.at)
+        // Scores of 2, 1 and 0 when the rounds began.
+        #expect(zip(times, times.dropFirst()).map { $1 - $0 } == [3, 2, 1, 1].map { Duration.seconds($0) })
+    }
+
     /// "... a nack ... if it has not received an ack ... in time to reach the asker before its own timeout."
     @Test func `a helper says so in time when the target has not answered`() throws {
         var driver = Driver(among: 4)
@@ -175,6 +185,7 @@ import Testing
     /// §IV-C: "... prioritises notifying a suspected member": a ping to it carries the suspicion, before anything else.
     @Test func `a ping to a suspect carries the suspicion first`() throws {
         var driver = Driver(among: 12)
+        driver.respond = { MembershipEffect.answers(to: $0, silent: []) }
         driver.hear(Make.update(9, .suspect, incarnation: 0, by: 2))
         // Said so often that the suspicion is told to nobody any more; and much else is newer.
         driver.core.updates = DisseminationQueue()
