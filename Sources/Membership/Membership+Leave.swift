@@ -44,13 +44,17 @@ extension Membership {
         nextForgetting = now + Self.forgettingInterval
         for member in table.entries where !member.status.isPresent && member.id != identity.id {
             guard now - member.since >= configuration.forgetAfter else { continue }
-            viewDigest &-= Self.digest(of: member.id, member.rank)
-            table.remove(member.id)
-            updates.remove(about: member.id)
-            loads.remove(about: member.id)
-            remembered.isStale = true
-            effects.append(.event(.forgotten(member.id)))
+            forget(member, into: &effects)
         }
+    }
+
+    mutating func forget(_ member: Member, into effects: inout [MembershipEffect]) {
+        viewDigest &-= Self.digest(of: member.id, member.rank)
+        table.remove(member.id)
+        updates.remove(about: member.id)
+        loads.remove(about: member.id)
+        remembered.isStale = true
+        effects.append(.event(.forgotten(member.id)))
     }
 
     /// Gives out the members to keep when they have changed, but not at every change.
@@ -91,6 +95,8 @@ extension Membership {
         for position in probes.indices {
             probes[position].indirectAt = probes[position].indirectAt.map { $0 + missed }
             probes[position].endsAt = probes[position].endsAt + missed
+            // Like the suspicion that it is evidence for, below.
+            probes[position].startedAt = probes[position].startedAt + missed
         }
         for id in table.suspects { _ = table.update(id) { $0.suspicion?.shift(by: missed) } }
         if missed >= configuration.probeTimeout { health.worsen() }

@@ -154,6 +154,8 @@ extension Membership {
             guard member.id != ownID, member.hasDatagrams else { return false }
             return member.status.isPresent || (member.status == .dead && now - member.since < interval)
         }
+        // Nobody is there to be told: what there is keeps.
+        if targets.isEmpty { nextGossip = now + configuration.probeInterval }
         for target in targets {
             effects.append(.send(packet(.gossip, to: target, at: now), to: target.facts.endpoint))
             if updates.isEmpty { break }

@@ -20,7 +20,7 @@ struct Probe: Hashable, Sendable {
     let target: NodeID
     let boot: Boot
     let purpose: Purpose
-    let startedAt: Instant
+    var startedAt: Instant
     /// When others are asked; nil once they were.
     var indirectAt: Instant?
     var endsAt: Instant

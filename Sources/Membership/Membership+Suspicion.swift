@@ -10,8 +10,8 @@ extension Membership {
     /// How long a node that only heard of a suspicion leaves the conviction to those that found it, in probe intervals.
     private static let hearsayGrace = 2
 
-    /// How old the latest failed probe of one's own may be at a conviction, in probe intervals.
-    private static let evidenceLifetime = 3
+    /// How old the latest failed probe of one's own may be at a conviction.
+    private var evidenceLifetime: Duration { configuration.probeInterval * (3 * health.multiplier) }
 
     /// This node's own probe of an alive member has failed.
     mutating func raiseSuspicion(of member: Member, at now: Instant, into effects: inout [MembershipEffect]) {
@@ -68,14 +68,18 @@ extension Membership {
             about: member.id)
     }
 
-    /// When something is to be done about a suspicion without a probe under way; nil while one is.
+    /// When something is to be done about a suspicion; nil while the end of a probe is waited for.
     func convictionTime(of id: NodeID) -> Instant? {
-        guard refreshUntil == nil, let suspicion = table[id]?.suspicion,
-            !probes.contains(where: { $0.target == id }),
-            // No probe can begin before one of those under way has ended, and that wakes this core.
-            probes.count < Limits.probeCount
-        else { return nil }
+        guard refreshUntil == nil, let suspicion = table[id]?.suspicion else { return nil }
         let deadline = suspicion.deadline(possible: possibleConfirmers)
+        // No probe can begin before one of those under way has ended, and that wakes this core.
+        guard !probes.contains(where: { $0.target == id }), probes.count < Limits.probeCount else {
+            // With evidence that holds until the deadline the end of the next probe need not be waited for. One that has
+            // passed was looked at already.
+            guard let failure = suspicion.lastOwnFailure, deadline > lastRun, deadline - failure <= evidenceLifetime
+            else { return nil }
+            return deadline
+        }
         // Who has no failed probe of its own leaves it to the others for a while, then looks for itself.
         if suspicion.lastOwnFailure == nil { return deadline + configuration.probeInterval * Self.hearsayGrace }
         return deadline
@@ -85,7 +89,7 @@ extension Membership {
     mutating func convict(at now: Instant, into effects: inout [MembershipEffect]) {
         // While this node has not looked around after a pause, nothing it believes is worth a conviction.
         guard refreshUntil == nil, !table.suspects.isEmpty else { return }
-        let lifetime = configuration.probeInterval * (Self.evidenceLifetime * health.multiplier)
+        let lifetime = evidenceLifetime
         for id in table.suspects {
             guard let member = table[id], let suspicion = member.suspicion,
                 now >= suspicion.deadline(possible: possibleConfirmers)
@@ -108,6 +112,8 @@ extension Membership {
         set(member.id, update, at: now) { $0.suspicion = nil }
         order.remove(member.id)
         loads.remove(about: member.id)
+        // One that has gone owes no answer, and this node is not the slow one for having none.
+        probes.removeAll { $0.target == member.id }
         updates.insert(Self.withoutFacts(update), about: member.id)
         remembered.isStale = true
         if update.status == .left {

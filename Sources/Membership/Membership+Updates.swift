@@ -36,7 +36,15 @@ extension Membership {
         case .alive: revive(member, update, at: now, into: &effects)
         case .suspect: heardSuspicion(update, of: member, at: now, into: &effects)
         case .dead:
-            guard isFullState || isCredibleVerdict(update) else { return }
+            if isFullState {
+                // The other half of a healed partition buried this half: its verdict is a suspicion here, and the member
+                // has its time to answer.
+                var accusation = update
+                accusation.status = .suspect
+                if accusation.rank >= member.rank { heardSuspicion(accusation, of: member, at: now, into: &effects) }
+                return
+            }
+            guard isCredibleVerdict(update) else { return }
             bury(member, update, at: now, into: &effects)
         case .left: bury(member, update, at: now, into: &effects)
         }
@@ -55,7 +63,8 @@ extension Membership {
         guard let facts = update.facts else { return }
         let age = Duration.seconds(Int64(update.statusAgeSeconds))
         // What is about to be forgotten everywhere is not learnt anew.
-        if !update.status.isPresent, age >= configuration.forgetAfter.scaled(by: Self.unlearntShare) { return }
+        if !update.status.isPresent, age >= configuration.forgetAfter { return }
+        if table.count >= Limits.memberCount, update.status.isPresent { forgetLongestGone(at: now, into: &effects) }
         guard table.count < Limits.memberCount else {
             effects.append(.event(.tableFull(update.identity.id)))
             return
@@ -77,8 +86,12 @@ extension Membership {
         effects.append(.event(.appeared(update.identity, facts)))
     }
 
-    /// Share of `forgetAfter` after which a dead member is told to nobody any more.
-    static let unlearntShare = 0.9
+    /// Makes room for a member that is here: one that went is worth less.
+    private mutating func forgetLongestGone(at now: Instant, into effects: inout [MembershipEffect]) {
+        let gone = table.entries.filter { !$0.status.isPresent && $0.id != identity.id }
+        guard let longest = gone.min(by: { ($0.since, $0.id) < ($1.since, $1.id) }) else { return }
+        forget(longest, into: &effects)
+    }
 
     private mutating func replaceBoot(
         of member: Member, _ update: MemberUpdate, at now: Instant, into effects: inout [MembershipEffect]

@@ -19,6 +19,7 @@ struct Suspicion: Hashable, Sendable {
     let wanted: Int
     /// Who found it independently, the first accuser included; sorted. At most wanted + 1 are kept.
     private(set) var accusers: [NodeID]
+    private let firstAccuser: NodeID
     /// Own probes that failed since `start`: they stand in for the confirmations that nobody else can give.
     private(set) var ownFailures = 0
     /// The end of the latest of them; a conviction needs one.
@@ -29,6 +30,7 @@ struct Suspicion: Hashable, Sendable {
     ) {
         self.start = start
         accusers = [accuser]
+        firstAccuser = accuser
         let range = Self.range(memberCount: memberCount, configuration)
         minimum = range.minimum
         maximum = range.maximum
@@ -84,7 +86,7 @@ struct Suspicion: Hashable, Sendable {
     /// The suspect answered this node: its time begins anew, and what was found before counts no more.
     mutating func restart(at now: Instant) {
         start = now
-        accusers = [accusers[0]]
+        accusers = [firstAccuser]
         ownFailures = 0
         lastOwnFailure = nil
     }
