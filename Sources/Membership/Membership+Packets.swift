@@ -33,7 +33,9 @@ extension Membership {
             }
             return self.packet(
                 .ack(sequence: sequence), to: table[packet.sender.id], saying: corrections, at: now)
-        case .ack(let sequence): acknowledged(sequence, by: packet.sender, at: now, into: &effects)
+        case .ack(let sequence):
+            // An ack over TCP says nothing about datagrams: `finishStreamProbe` deals with it.
+            if source != nil { acknowledged(sequence, by: packet.sender, at: now, into: &effects) }
         case .nack(let sequence): noteNack(sequence)
         case .pingRequest(let sequence, let target, let endpoint):
             if let source { relay(sequence, target, endpoint, for: source, at: now, into: &effects) }
