@@ -65,7 +65,7 @@ extension SeededGenerator {
         case 2: .nack(sequence: number32())
         case 3: .pingRequest(sequence: number32(), target: node(), endpoint: endpoint())
         case 4: .gossip
-        default: .claim(uptimeMilliseconds: number(), session: number())
+        default: .claim(uptimeMilliseconds: number(), session: number() | 1)
         }
     }
 

@@ -35,7 +35,7 @@ extension Membership {
             return self.packet(
                 .ack(sequence: sequence), to: table[packet.sender.id], saying: corrections, at: now)
         case .ack(let sequence):
-            // An ack over TCP says nothing of datagrams: `finishStreamProbe` sees to it.
+            // An ack over TCP says nothing about datagrams: `finishStreamProbe` deals with it.
             if source != nil { acknowledged(sequence, by: packet.sender, at: now, into: &effects) }
         case .nack(let sequence): noteNack(sequence)
         case .pingRequest(let sequence, let target, let endpoint):

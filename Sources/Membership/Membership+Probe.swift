@@ -28,8 +28,12 @@ struct Probe: Hashable, Sendable {
     var asked = 0
     var nacks = 0
     var stream: StreamID?
-    /// TCP has answered: the member is alive, and a datagram may still show that they flow.
+    /// TCP or a helper has answered: the member is alive. The probe goes on to its end, because an answer of its own by
+    /// datagram may still show that only its way was slow.
     var isAnsweredByStream = false
+    var isAnsweredByHelper = false
+
+    var isAnswered: Bool { isAnsweredByStream || isAnsweredByHelper }
 
     var nextStep: Instant { indirectAt ?? endsAt }
 }
@@ -120,8 +124,8 @@ extension Membership {
         }
         probes.removeAll { now >= $0.endsAt }
         for probe in ended {
-            if probe.isAnsweredByStream {
-                probeSucceeded(probe, overStream: true, at: now, into: &effects)
+            if probe.isAnswered {
+                probeSucceeded(probe, overStream: probe.isAnsweredByStream, at: now, into: &effects)
             } else {
                 probeFailed(probe, at: now, into: &effects)
             }
@@ -182,8 +186,18 @@ extension Membership {
             return
         }
         guard let position = probes.firstIndex(where: { $0.sequence == sequence }) else { return }
+        let target = probes[position].target
+        guard sender.id == target else {
+            // A helper's word that the target answered it. TCP is still to tell whether only datagrams from here are
+            // swallowed; otherwise helpers would hide a firewall for ever.
+            probes[position].isAnsweredByHelper = true
+            if let member = table[target], member.identity.boot == probes[position].boot {
+                clearSuspicionTime(of: member.identity, at: now)
+            }
+            return
+        }
         let probe = probes.remove(at: position)
-        if sender.id == probe.target { noteDatagrams(from: probe.target, flow: true, into: &effects) }
+        noteDatagrams(from: target, flow: true, into: &effects)
         probeSucceeded(probe, overStream: false, at: now, into: &effects)
     }
 
@@ -200,7 +214,6 @@ extension Membership {
         _ = take(packet, from: nil, at: now, into: &effects)
         guard case .ack = packet.kind else { return }
         if let position = probes.firstIndex(where: { $0.stream == stream && $0.target == packet.sender.id }) {
-            // The probe goes on to its end: an ack by datagram may follow and show that only its way was slow.
             probes[position].isAnsweredByStream = true
         }
         clearSuspicionTime(of: packet.sender, at: now)
@@ -223,8 +236,9 @@ extension Membership {
         }
     }
 
-    /// Consecutive probes that only TCP answered before datagrams count as blocked.
-    private static let streamAnswersUntilBlocked = 3
+    /// Consecutive probes that TCP answered and no datagram of the member itself, before datagrams count as blocked.
+    /// Under load about every second direct answer is late or lost: fewer would make alarms of that.
+    private static let streamAnswersUntilBlocked = 5
 
     private mutating func noteDatagrams(from id: NodeID, flow: Bool, into effects: inout [MembershipEffect]) {
         let change = table.update(id) { member -> MembershipEvent? in

@@ -89,7 +89,8 @@ package struct Membership: Sendable {
         nextSequence = UInt32.random(in: 1...0xFFFF, using: &generator)
         nextProbe = now + configuration.probeInterval.scaled(by: Double.random(in: 0...1, using: &generator))
         nextExchange = now + configuration.exchangeInterval.scaled(by: Double.random(in: 0.5...1.5, using: &generator))
-        nextReconnect = now + configuration.reconnectInterval.scaled(by: Double.random(in: 0.5...1.5, using: &generator))
+        nextReconnect =
+            now + configuration.reconnectInterval.scaled(by: Double.random(in: 0.5...1.5, using: &generator))
         nextForgetting = now + Self.forgettingInterval
         table.insert(
             Member(identity: identity, incarnation: 0, status: .alive, facts: facts, since: now, suspicion: nil))

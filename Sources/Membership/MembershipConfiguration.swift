@@ -1,6 +1,5 @@
 // Every parameter of membership, what it trades, and its default (docs/membership.md has the figures behind them).
 
-
 package struct MembershipConfiguration: Hashable, Sendable {
     /// Time between two probes by one node (SWIM's protocol period T'). Shorter: crashes are found sooner, and idle
     /// traffic and CPU rise in proportion.

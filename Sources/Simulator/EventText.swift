@@ -22,7 +22,8 @@ extension World {
         case .forgotten(let id): "forgets \(name(of: id))"
         case .refuted(let incarnation, let accuser):
             "refutes the accusation by \(name(of: accuser)) (incarnation \(incarnation))"
-        case .paused(let duration): "notices that it did not run for \(duration.inSeconds.text(1)) s; convicts nobody now"
+        case .paused(let duration):
+            "notices that it did not run for \(duration.inSeconds.text(1)) s; convicts nobody now"
         case .refreshed: "has looked around"
         case .datagramsBlocked(let id): "finds that TCP reaches \(name(of: id)) and datagrams do not"
         case .datagramsFlow(let id): "finds that datagrams reach \(name(of: id)) again"

@@ -134,7 +134,8 @@ package struct FaultPlan: Sendable {
             node.boot = Boot(node.boot.rawValue / 2)
             world.start(node, seeds: world.running, keepsBoot: true)
         }
-        return "\(world.now.nanoseconds / 1_000_000) ms: \(fault), \(node.name), \(other.name), \(duration.inSeconds.text(1)) s"
+        return
+            "\(world.now.nanoseconds / 1_000_000) ms: \(fault), \(node.name), \(other.name), \(duration.inSeconds.text(1)) s"
     }
 
     /// One of those that do not run starts again, unless its place is taken by a clone.

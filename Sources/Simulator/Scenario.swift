@@ -52,7 +52,7 @@ package struct Scenario {
     }
 
     /// Runs it and tells what happened, a line for each event.
-    package func run(seed: UInt64) throws(SyntaxError) -> String {
+    package func run(seed: UInt64, tracesAll: Bool = false) throws(SyntaxError) -> String {
         let world = World(seed: seed)
         for name in names { world.addNode(name: name) }
         var lines: [String] = []
@@ -61,6 +61,7 @@ package struct Scenario {
             let time = String(repeating: " ", count: max(0, 7 - seconds.count)) + seconds
             lines.append("\(time)  \(name)\(String(repeating: " ", count: max(1, 6 - name.count)))\(what)")
         }
+        if tracesAll { world.onTrace = { world, node, text in tell(world, node.name, text) } }
         world.onEvent = { world, node, event in tell(world, node.name, world.text(event)) }
         world.onEnd = { world, node, effect in
             if case .refuseToRun(let duplicate) = effect {

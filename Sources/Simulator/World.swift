@@ -235,4 +235,3 @@ extension UInt64 {
     /// Time and node in one word of the trace hash.
     fileprivate func hashed(with index: Int) -> UInt64 { self &* 31 &+ UInt64(index) }
 }
-

@@ -18,9 +18,11 @@ struct PlansCommand: ParsableCommand {
         var times = Distribution()
         var events = 0
         for seed in seed..<seed + UInt64(seeds) {
-            let outcome = FaultPlan(seed: seed).run(trace: trace ? { world, node, text in
-                print("\((Double(world.now.nanoseconds) / 1e9).text(3)) \(node.name) \(text)")
-            } : nil)
+            let outcome = FaultPlan(seed: seed).run(
+                trace: trace
+                    ? { world, node, text in
+                        print("\((Double(world.now.nanoseconds) / 1e9).text(3)) \(node.name) \(text)")
+                    } : nil)
             events += outcome.eventCount
             if let time = outcome.secondsToAgree { times.add(time) }
             if verbose || !outcome.violations.isEmpty {

@@ -53,14 +53,17 @@ struct Common: ParsableArguments {
 
 struct LoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "load", abstract: "False deaths while every node is at 100 % CPU and 20 % of all packets are lost.")
+        commandName: "load", abstract: "False deaths while every node is at 100 % CPU and 20 % of all packets are lost."
+    )
 
     @OptionGroup var common: Common
     @Option(help: "Simulated hours.") var hours = 24.0
 
     func run() throws {
         let measurement = try common.measurement()
-        var table = Table(["nodes", "hours", "false deaths", "suspicions", "refuted", "kbit/s sent", "load age s", "99 %"])
+        var table = Table([
+            "nodes", "hours", "false deaths", "suspicions", "refuted", "kbit/s sent", "load age s", "99 %",
+        ])
         for size in try common.sizes([2, 3, 5, 10]) {
             var figures = measurement.falseDeaths(nodes: size, hours: hours)
             table.add([
@@ -84,7 +87,9 @@ struct CrashCommand: ParsableCommand {
 
     func run() throws {
         let measurement = try common.measurement()
-        var table = Table(["nodes", "crashes", "suspected s", "convicted s", "known to all s", "99 %", "unknown", "false deaths"])
+        var table = Table([
+            "nodes", "crashes", "suspected s", "convicted s", "known to all s", "99 %", "unknown", "false deaths",
+        ])
         for size in try common.sizes([2, 3, 5, 10, 100]) {
             var crashes = measurement.crashes(
                 nodes: size, trials: trials, isLoaded: loaded, withMachine: !process)
@@ -133,7 +138,9 @@ struct PartitionCommand: ParsableCommand {
             for trial in 0..<trials {
                 if let time = measurement.partition(nodes: size, seedOffset: UInt64(trial)) { times.add(time) }
             }
-            table.add(["\(size)", "\(trials)", times.median().text(1), times.maximum.text(1), "\(trials - times.count)"])
+            table.add([
+                "\(size)", "\(trials)", times.median().text(1), times.maximum.text(1), "\(trials - times.count)",
+            ])
         }
         print(table.text, terminator: "")
     }
@@ -154,7 +161,9 @@ struct StartCommand: ParsableCommand {
             for trial in 0..<trials {
                 if let time = measurement.start(nodes: size, seedOffset: UInt64(trial)) { times.add(time) }
             }
-            table.add(["\(size)", "\(trials)", times.median().text(1), times.maximum.text(1), "\(trials - times.count)"])
+            table.add([
+                "\(size)", "\(trials)", times.median().text(1), times.maximum.text(1), "\(trials - times.count)",
+            ])
         }
         print(table.text, terminator: "")
     }

@@ -13,7 +13,7 @@ import Testing
         driver.run(for: .seconds(2)) { !$0.pings.isEmpty }
         let ping = try #require(driver.pings.first)
         driver.run(for: .milliseconds(499))
-        #expect(driver.effects.count == 1, "nobody is asked before the timeout")
+        #expect(driver.sent.count == 1, "nobody is asked before the timeout")
         driver.run(for: .milliseconds(1))
         let requests = driver.sent.filter { sent in
             if case .pingRequest(ping.sequence, ping.target, let endpoint) = sent.packet.kind {

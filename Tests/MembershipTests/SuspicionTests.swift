@@ -17,8 +17,10 @@ import Testing
             // Min 3, Max 18.
             (100, [18, 10.5, 6.112_781, 3]),
         ]
+        var configuration = MembershipConfiguration()
+        configuration.suspicionMinimumFactor = 1.5
         for (size, timeouts) in expected {
-            let range = Suspicion.range(memberCount: size, MembershipConfiguration())
+            let range = Suspicion.range(memberCount: size, configuration)
             for (confirmations, seconds) in timeouts.enumerated() {
                 let timeout = Suspicion.timeout(
                     confirmations: confirmations, wanted: 3, minimum: range.minimum, maximum: range.maximum)
@@ -53,15 +55,16 @@ import Testing
             let suspicion = try #require(driver.core.table[Make.id(9)]?.suspicion)
             return suspicion.deadline(possible: driver.core.possibleConfirmers) - begun
         }
-        #expect(try timeout(driver) == .seconds(9))
+        // Min 2, Max 12.
+        #expect(try timeout(driver) == .seconds(12))
         driver.hear(Make.update(9, .suspect, by: 2), from: 3)
-        #expect(try timeout(driver) == .seconds(9))
+        #expect(try timeout(driver) == .seconds(12))
         driver.hear(Make.update(9, .suspect, by: 3), from: 4)
-        #expect(abs(try timeout(driver).inSeconds - 5.25) < 1e-6)
+        #expect(abs(try timeout(driver).inSeconds - 7) < 1e-6)
         driver.hear(Make.update(9, .suspect, by: 3), from: 5)
-        #expect(abs(try timeout(driver).inSeconds - 5.25) < 1e-6)
+        #expect(abs(try timeout(driver).inSeconds - 7) < 1e-6)
         driver.hear(Make.update(9, .suspect, by: 4), Make.update(9, .suspect, by: 5), Make.update(9, .suspect, by: 6))
-        #expect(try timeout(driver) == .milliseconds(1_500))
+        #expect(try timeout(driver) == .seconds(2))
     }
 
     /// "... the first K independent suspicions are re-gossiped."
@@ -103,10 +106,11 @@ import Testing
         var driver = Driver(among: 4)
         driver.respond = { MembershipEffect.answers(to: $0, silent: []) }
         for incarnation in 0..<12 { driver.hear(Make.update(1, .suspect, incarnation: UInt32(incarnation), by: 3)) }
-        #expect(driver.core.localHealth == 8)
+        let highest = MembershipConfiguration().localHealthMaximum
+        #expect(driver.core.localHealth == highest)
         driver.forgetEffects()
-        driver.run(for: .seconds(100)) { $0.core.localHealth == 7 }
-        #expect(driver.core.localHealth == 7 && driver.pings.count == 1)
+        driver.run(for: .seconds(100)) { $0.core.localHealth == highest - 1 }
+        #expect(driver.core.localHealth == highest - 1 && driver.pings.count == 1)
         driver.run(for: .seconds(100))
         #expect(driver.core.localHealth == 0)
     }

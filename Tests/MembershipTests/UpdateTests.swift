@@ -51,16 +51,33 @@ import Testing
                 boot: UInt64.random(in: 1...2, using: &generator),
                 by: Int.random(in: 2...4, using: &generator))
         }
+        // In a whole view a verdict is only a suspicion of somebody who is alive here.
+        let withoutVerdicts = updates.filter { $0.status != .dead }
         var digests: Set<UInt64> = []
+        var wholeDigests: Set<UInt64> = []
         for _ in 0..<6 {
             var driver = Driver(among: 9)
             for update in updates.shuffled(using: &generator) { driver.hear(update, from: 2) }
+            digests.insert(driver.core.digest)
+            var other = Driver(among: 9)
+            for update in withoutVerdicts.shuffled(using: &generator) { other.hear(update, from: 2) }
             var whole = Driver(among: 9)
             whole.give(
-                .exchangeRequested(StreamID(3), Make.state(from: 2, members: updates.shuffled(using: &generator))))
-            digests.formUnion([whole.core.digest, driver.core.digest])
+                .exchangeRequested(
+                    StreamID(3), Make.state(from: 2, members: withoutVerdicts.shuffled(using: &generator))))
+            wholeDigests.formUnion([whole.core.digest, other.core.digest])
         }
         #expect(digests.count == 1)
+        #expect(wholeDigests.count == 1)
+    }
+
+    @Test func `the verdict of another half is a suspicion here, and its accuser's own word`() {
+        var driver = Driver(among: 5)
+        driver.give(.exchangeRequested(StreamID(3), Make.state(from: 2, members: [Make.update(4, .dead, by: 2)])))
+        #expect(driver.status(4) == .suspect)
+        #expect(!driver.events.contains { if case .died = $0 { true } else { false } })
+        driver.hear(Make.update(4, .alive, incarnation: 1))
+        #expect(driver.status(4) == .alive)
     }
 
     @Test func `an update that was heard twice is told once and changes nothing`() {
