@@ -105,6 +105,11 @@ final class ConnectionRegistry: Sendable {
         }
     }
 
+    /// Breaks all connections and the calls on them.
+    func closeAll() {
+        for channel in state.withLock({ $0.entries.values.map(\.channel) }) { channel.close(promise: nil) }
+    }
+
     /// The addresses as gRPC writes them.
     static func name(of channel: any Channel) -> String? {
         guard let remote = text(channel.remoteAddress), let local = text(channel.localAddress) else { return nil }

@@ -83,14 +83,29 @@ package final class PeerServer: Sendable {
         registry.closeConnections(withoutKeys: new.keyDigests)
     }
 
-    /// Takes no more calls, lets running ones finish within the grace period, closes the port.
+    /// Takes no more calls and closes the port; lets running calls finish within the grace period, then breaks their
+    /// connections. Returns soon after that even when a handler does not notice that its call was cancelled.
     package func stop(within grace: Duration = TransportLimits.gracePeriod) async {
         guard let task = serving.withLock({ $0 }) else { return }
         server.beginGracefulShutdown()
-        let patience = bound.futureResult.eventLoop.scheduleTask(in: TimeAmount(grace)) { task.cancel() }
-        await task.value
+        let eventLoop = bound.futureResult.eventLoop
+        let ended = eventLoop.makePromise(of: Void.self)
+        let registry = registry
+        let patience = eventLoop.scheduleTask(in: TimeAmount(grace)) {
+            task.cancel()
+            registry.closeAll()
+            eventLoop.scheduleTask(in: TimeAmount(Self.cancellationPatience)) { ended.succeed(()) }
+        }
+        Task {
+            await task.value
+            ended.succeed(())
+        }
+        try? await ended.futureResult.get()
         patience.cancel()
     }
+
+    /// What handlers get to end after their calls were cancelled.
+    private static let cancellationPatience = Duration.milliseconds(500)
 }
 
 /// Breaks the circle of a server whose parts need the server.

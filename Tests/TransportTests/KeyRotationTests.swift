@@ -116,7 +116,47 @@ import Wire
         }
     }
 
-    @Test func `a stop lets running calls finish and ends those that do not`() async throws {
+    @Test func `a running call outlives the removal of its key`() async throws {
+        try await withServer(keyring: Keyring(old)) { server, endpoint, handler in
+            try await withClients(keyring: Keyring(old)) { clients in
+                handler.hold()
+                async let running = clients.exchange(
+                    exchange(), with: endpoint, member: nil, timeout: Loopback.patience)
+                #expect(await eventually { handler.callCount == 1 })
+                try server.replace(keyring: Keyring(new))
+                handler.release()
+                let answer = await running
+                #expect(answer.failureKind == nil, "\(answer.failureText)")
+                #expect(handler.callCount == 1)
+            }
+        }
+    }
+
+    @Test func `a call whose connection breaks is made once more on a new one`() async throws {
+        var both = Keyring(new)
+        try both.add(old)
+        try await withServer(keyring: both) { server, endpoint, handler in
+            try await withClients(keyring: Keyring(old)) { clients in
+                // The client knows the old key only: the server has to present it.
+                var presenting = both
+                try presenting.use(old.digest)
+                try server.replace(keyring: presenting)
+                handler.hold()
+                async let running = clients.exchange(
+                    exchange(), with: endpoint, member: nil, timeout: Loopback.patience)
+                #expect(await eventually { handler.callCount == 1 })
+                // Ends the connection after the grace period, and takes the key back at once.
+                try server.replace(keyring: Keyring(new))
+                try server.replace(keyring: presenting)
+                #expect(await eventually { handler.callCount == 2 })
+                handler.release()
+                let answer = await running
+                #expect(answer.failureKind == nil, "\(answer.failureText)")
+            }
+        }
+    }
+
+    @Test func `a stop lets running calls finish`() async throws {
         let handler = EchoHandler()
         let server = try PeerServer(endpoint: Loopback.ipv4, node: node(1), keyring: Keyring(old), handler: handler)
         let endpoint = try await server.start()
@@ -131,6 +171,22 @@ import Wire
             await stopped
             let later = await clients.exchange(exchange(), with: endpoint, member: nil, timeout: Loopback.patience)
             #expect(later.failureKind == .refused, "\(later.failureText)")
+        }
+    }
+
+    @Test func `a stop does not wait for a handler that never answers`() async throws {
+        let handler = EchoHandler()
+        let server = try PeerServer(endpoint: Loopback.ipv4, node: node(1), keyring: Keyring(old), handler: handler)
+        let endpoint = try await server.start()
+        try await withClients(keyring: Keyring(old)) { clients in
+            handler.hold()
+            async let running = clients.exchange(exchange(), with: endpoint, member: nil, timeout: .seconds(600))
+            #expect(await eventually { handler.callCount == 1 })
+            await server.stop(within: .milliseconds(50))
+            let answer = await running
+            // It was broken and made once more, and nobody listens there.
+            #expect(answer.failureKind == .refused, "\(answer.failureText)")
+            handler.release()
         }
     }
 

@@ -115,6 +115,7 @@ import Wire
         let full = try SilentListener(backlog: 0)
         full.fill()
         try await withClients(keyring: ring) { clients in
+            let start = ContinuousClock.now
             let handshake = await clients.probe(
                 Ocr_V1_ProbeRequest(), with: accepting.endpoint, member: nil, timeout: .milliseconds(300))
             #expect(handshake.failureKind == .timedOut)
@@ -123,6 +124,8 @@ import Wire
                 Ocr_V1_ProbeRequest(), with: full.endpoint, member: nil, timeout: .milliseconds(300))
             #expect(dropped.failureKind == .timedOut)
             #expect(dropped.failureText.contains("firewall"), "\(dropped.failureText)")
+            // It was the caller's time that ended it, not the limit of a handshake.
+            #expect(ContinuousClock.now - start < TransportLimits.handshakeTimeout)
         }
     }
 
