@@ -25,7 +25,8 @@ extension AdminService {
     ) async throws -> Ocr_V1_JoinResponse {
         let cluster = try requireCluster()
         guard (1...Limits.seedCount).contains(request.seeds.count) else {
-            throw AdminError.badUsage("between 1 and \(Limits.seedCount) seeds can be named, not \(request.seeds.count)")
+            throw AdminError.badUsage(
+                "between 1 and \(Limits.seedCount) seeds can be named, not \(request.seeds.count)")
         }
         let asked = request.timeoutSeconds
         let seconds = asked > 0 ? min(asked, Self.joinPatienceLimit) : Self.joinPatience
@@ -67,7 +68,9 @@ extension AdminService {
             switch answer {
             case .failure(let failure): response.failures.append(Self.failure(name, failure.message))
             case .success(let ring):
-                if ring.refusal.isEmpty { response.changed += 1 } else {
+                if ring.refusal.isEmpty {
+                    response.changed += 1
+                } else {
                     response.failures.append(Self.failure(name, ring.refusal))
                 }
                 for (position, digest) in ring.keys.enumerated() {
@@ -98,7 +101,8 @@ extension AdminService {
             throw AdminError.refused(
                 "keys-unreachable",
                 "\(missing.count) members cannot be reached: \(missing.prefix(5).joined(separator: ", ")); nothing was changed",
-                hint: "bring them back or let them leave (`node drain`), or use --force: they need the new key file then")
+                hint:
+                    "bring them back or let them leave (`node drain`), or use --force: they need the new key file then")
         }
     }
 

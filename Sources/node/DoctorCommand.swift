@@ -149,7 +149,8 @@ struct DoctorCommand: AsyncParsableCommand {
             ClusterChecks.key(configuration, directory: directory),
             ClusterChecks.listen(
                 configuration, directory: directory, running: own, probe: ClusterChecks.portState),
-        ] + (await ClusterChecks.seeds(
+        ]
+            + (await ClusterChecks.seeds(
                 seeds.isEmpty ? configuration.cluster.seeds : seeds, probe: seedProbe(configuration, directory)))
             + (status.map(ClusterChecks.datagrams) ?? [])
     }

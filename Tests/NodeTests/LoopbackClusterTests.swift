@@ -49,7 +49,9 @@ final class RunningCluster {
 
     /// Where a node listens, as it says itself.
     func address(of node: RunningNode) throws -> String {
-        let own = Self.members(node.command("status", "--json")).first { $0["data_dir"] as? String == node.dataDirectory }
+        let own = Self.members(node.command("status", "--json")).first {
+            $0["data_dir"] as? String == node.dataDirectory
+        }
         return try #require(own?["address"] as? String, "\(node.log)")
     }
 
@@ -77,7 +79,8 @@ struct LoopbackClusterTests {
         }
         // Work of all nodes is in the sums of each.
         let samples = Places.repository + "/Samples"
-        #expect(cluster.nodes[1].command("submit", "--manifest", samples + "/manifest.csv", "--batch", "s").exitCode == 0)
+        #expect(
+            cluster.nodes[1].command("submit", "--manifest", samples + "/manifest.csv", "--batch", "s").exitCode == 0)
         #expect(cluster.nodes[1].command("wait", "--batch", "s").exitCode == 0)
         for node in cluster.nodes {
             let status = node.command("status", "--json").json
@@ -91,25 +94,31 @@ struct LoopbackClusterTests {
         #expect(cluster.nodes[0].command("status", "nobody", "--json").exitCode == 1)
     }
 
-    @Test func `one that dies is dead for the others, one that ends has left, and both come back without a seed`() throws {
+    @Test func `one that dies is dead for the others, one that ends has left, and both come back without a seed`()
+        throws
+    {
         let cluster = try RunningCluster()
         for name in ["a", "b", "c"] { try cluster.add(name) }
         let (a, b, c) = (cluster.nodes[0], cluster.nodes[1], cluster.nodes[2])
         for node in cluster.nodes {
-            try node.wait("all are alive", seconds: 60) { RunningCluster.states(node).values.filter { $0 == "alive" }.count == 3 }
+            try node.wait("all are alive", seconds: 60) {
+                RunningCluster.states(node).values.filter { $0 == "alive" }.count == 3
+            }
         }
         c.kill(SIGKILL)
         for node in [a, b] { try node.wait("c is dead", seconds: 60) { RunningCluster.states(node)["c"] == "dead" } }
         let status = a.command("status", "--json").json
         #expect((status["work"] as? [String: Any])?["complete"] as? Bool == false)
-        let before = try #require(RunningCluster.members(a.command("status", "--json")).first { $0["name"] as? String == "c" })
+        let before = try #require(
+            RunningCluster.members(a.command("status", "--json")).first { $0["name"] as? String == "c" })
         // Started as the first of a cluster, with no seed: it remembers where the others were.
         c.words = ["start"]
         try c.start()
         for node in [a, b, c] {
             try node.wait("c is back", seconds: 60) { RunningCluster.states(node)["c"] == "alive" }
         }
-        let after = try #require(RunningCluster.members(a.command("status", "--json")).first { $0["name"] as? String == "c" })
+        let after = try #require(
+            RunningCluster.members(a.command("status", "--json")).first { $0["name"] as? String == "c" })
         #expect(after["id"] as? String == before["id"] as? String)
         #expect((after["boot"] as? Int ?? 0) > (before["boot"] as? Int ?? 0))
 
@@ -151,7 +160,9 @@ struct LoopbackClusterTests {
         let joined = b.command("join", try cluster.address(of: a))
         #expect(joined.exitCode == 0, "\(joined.errors)")
         for node in [a, b] {
-            try node.wait("both are alive", seconds: 60) { RunningCluster.states(node) == ["a": "alive", "b": "alive"] }
+            try node.wait("both are alive", seconds: 60) {
+                RunningCluster.states(node) == ["a": "alive", "b": "alive"]
+            }
         }
     }
 
@@ -160,7 +171,9 @@ struct LoopbackClusterTests {
         for name in ["a", "b", "c"] { try cluster.add(name) }
         let (a, b, c) = (cluster.nodes[0], cluster.nodes[1], cluster.nodes[2])
         for node in cluster.nodes {
-            try node.wait("all are alive", seconds: 60) { RunningCluster.states(node).values.filter { $0 == "alive" }.count == 3 }
+            try node.wait("all are alive", seconds: 60) {
+                RunningCluster.states(node).values.filter { $0 == "alive" }.count == 3
+            }
         }
         func keys(_ node: RunningNode) -> [[String: Any]] {
             node.command("keys", "list", "--json").json["keys"] as? [[String: Any]] ?? []

@@ -27,7 +27,8 @@ import Testing
             "ImageSources", "Submission", "Results", "Configuration", "Transport",
         ],
         "node": [
-            "ClusterModel", "Wire", "Membership", "Transport", "Coordination", "Ledger", "OCR", "WorkerPool", "CWorkerSandbox", "ImageSources",
+            "ClusterModel", "Wire", "Membership", "Transport", "Coordination", "Ledger", "OCR", "WorkerPool",
+            "CWorkerSandbox", "ImageSources",
             "Submission", "Results", "Configuration", "NodeRuntime",
         ],
     ]

@@ -72,7 +72,8 @@ final class Cluster: Sendable {
         } catch {
             guard listening.mayChoosePort else { throw NodeFailure(error.message, hint: error.hint) }
             return try await start(
-                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, report: report, onFatal: onFatal)
+                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, report: report, onFatal: onFatal
+            )
         }
         let socket: DatagramSocket
         do throws(TransportFailure) {
@@ -81,7 +82,8 @@ final class Cluster: Sendable {
             await server.stop()
             guard listening.mayChoosePort else { throw NodeFailure(error.message, hint: error.hint) }
             return try await start(
-                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, report: report, onFatal: onFatal)
+                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, report: report, onFatal: onFatal
+            )
         }
         let advertised = try await advertisedEndpoint(options, bound, seeds, logger)
         let joinState = JoinState(isJoining: options.isJoining, onFatal: onFatal)
@@ -199,7 +201,9 @@ final class Cluster: Sendable {
         let choice = HostAddress.advertised(listen: bound, toward: seeds)
         if !choice.alternatives.isEmpty {
             let others = choice.alternatives.joined(separator: ", ")
-            logger.info("of several addresses \(choice.endpoint.host) is told to others (also there: \(others)); --advertise names another")
+            logger.info(
+                "of several addresses \(choice.endpoint.host) is told to others (also there: \(others)); --advertise names another"
+            )
         }
         return choice.endpoint
     }

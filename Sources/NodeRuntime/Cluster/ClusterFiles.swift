@@ -147,7 +147,9 @@ enum ClusterFiles {
         var buffer = [UInt8](repeating: 0, count: fileByteCount)
         var count = 0
         while count < buffer.count {
-            let got = buffer.withUnsafeMutableBytes { pread(descriptor, $0.baseAddress?.advanced(by: count), $0.count - count, count) }
+            let got = buffer.withUnsafeMutableBytes {
+                pread(descriptor, $0.baseAddress?.advanced(by: count), $0.count - count, count)
+            }
             if got < 0 { throw failure("read", path) }
             if got == 0 { break }
             count += got

@@ -84,7 +84,8 @@ final class JoinState: Sendable {
                 waiter?.resume(
                     throwing: AdminError(
                         code: "join-timeout",
-                        message: "no seed answered within \(Int(timeout.inSeconds)) s\(complaint.isEmpty ? "" : ": ")\(complaint)",
+                        message:
+                            "no seed answered within \(Int(timeout.inSeconds)) s\(complaint.isEmpty ? "" : ": ")\(complaint)",
                         hint: "the node goes on trying; `node doctor` tests each seed", exitCode: 2))
             }
             begin()
@@ -100,7 +101,8 @@ final class JoinState: Sendable {
             onFatal(
                 NodeFailure(
                     "no seed answered within \(Int(timeout.inSeconds)) s (\(seeds.joined(separator: ", ")))\(complaint.isEmpty ? "" : ": ")\(complaint)",
-                    hint: "are they running, with the same key, and is port 7400 open for UDP and TCP? `node doctor` tells",
+                    hint:
+                        "are they running, with the same key, and is port 7400 open for UDP and TCP? `node doctor` tells",
                     exitCode: 2))
         }
     }

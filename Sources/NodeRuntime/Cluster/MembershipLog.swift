@@ -8,10 +8,12 @@ enum MembershipLog {
     static func note(_ event: MembershipEvent, _ names: MemberNames, to logger: Logger) {
         switch event {
         case .appeared(let identity, let facts):
-            logger.info("member \(facts.name) (\(facts.endpoint)) is here: \(identity.id), boot \(identity.boot.rawValue)")
+            logger.info(
+                "member \(facts.name) (\(facts.endpoint)) is here: \(identity.id), boot \(identity.boot.rawValue)")
         case .restarted(let identity, let previous):
             logger.info(
-                "member \(names.text(identity.id)) has restarted: boot \(previous.rawValue) to \(identity.boot.rawValue)")
+                "member \(names.text(identity.id)) has restarted: boot \(previous.rawValue) to \(identity.boot.rawValue)"
+            )
         case .suspected(let id, let accuser):
             logger.notice("member \(names.text(id)) is suspect: \(names.text(accuser)) has no answer from it")
         case .cleared(let id): logger.notice("member \(names.text(id)) has answered: no longer suspect")
@@ -42,7 +44,8 @@ enum MembershipLog {
         case .rejected(let id, let endpoint, let mismatch):
             logger.warning("node \(id) at \(endpoint) is not of this cluster: \(mismatch)")
         case .identityDoubted(let endpoint):
-            logger.warning("somebody at \(endpoint) has this node's id: a copied data directory? Asking who runs longer")
+            logger.warning(
+                "somebody at \(endpoint) has this node's id: a copied data directory? Asking who runs longer")
         case .tableFull(let id):
             logger.error("member \(id) is not taken in: \(Limits.memberCount) members are known already")
         }
