@@ -43,19 +43,20 @@ extension Membership {
         case .gossip, .claim: break
         }
         if let source, !corrections.isEmpty {
-            let answer = self.packet(.gossip, to: table[packet.sender.id], saying: corrections, at: now)
+            // Nothing else goes with it: an accusation in it could be corrected in turn, and two nodes that do not take
+            // each other's word would answer each other without end.
+            let answer = GossipPacket(sender: identity, kind: .gossip, updates: corrections)
             effects.append(.send(answer, to: source))
         }
         return nil
     }
 
-    /// Corrections in one answer.
-    private static let correctionCount = 4
+    /// Corrections in one answer: with the longest labels they fit into a packet beside what every packet has.
+    private static let correctionCount = 3
 
     /// What this node knows better than the sender: members, itself included, that the packet accuses and that have
     /// refuted it. The refutation may have been lost on its way to the sender, who would convict on the strength of it;
     /// everybody whom it tells the old story answers with the new one. (Not in SWIM, which counts on the gossip alone.)
-    /// An answer accuses nobody who has refuted, so that it is not answered itself.
     private func corrections(of packet: GossipPacket) -> [MemberUpdate] {
         var corrections: [MemberUpdate] = []
         for update in packet.updates where update.status == .suspect || update.status == .dead {

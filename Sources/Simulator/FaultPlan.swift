@@ -11,7 +11,8 @@ package struct FaultPlan: Sendable {
     /// Phase two is over by then.
     package var healingBound = Duration.seconds(180)
     package var nodes: ClosedRange<Int> = 2...12
-    package var dropsRefutations = false
+    /// To prove that the checkers can fail: see `World.mutedNode`.
+    package var mutedNode: Int?
     package var configuration = MembershipConfiguration()
 
     package init(seed: UInt64) { self.seed = seed }
@@ -25,6 +26,9 @@ package struct FaultPlan: Sendable {
         package var verdictCount = 0
     }
 
+    /// Ten times what a plan usually takes: a storm of packets is a violation, and ends.
+    private static let eventLimit = 300_000
+
     private enum Fault: Int, CaseIterable {
         case crash, crashOfMachine, restart, pause, stalls, partition, oneWay, isolation, datagrams, leave, join, loss
         case latency, clone, restoredBoot
@@ -35,7 +39,8 @@ package struct FaultPlan: Sendable {
 
     package func run(trace: ((World, SimulatedNode, String) -> Void)? = nil) -> Outcome {
         let world = World(seed: seed, configuration: configuration)
-        world.dropsRefutations = dropsRefutations
+        world.eventLimit = Self.eventLimit
+        world.mutedNode = mutedNode
         world.onTrace = trace
         let checker = SafetyChecker(watching: world)
         var outcome = Outcome()
@@ -55,6 +60,9 @@ package struct FaultPlan: Sendable {
         outcome.violations = checker.violations
         if outcome.secondsToAgree == nil {
             outcome.violations.append("seed \(seed): no agreement within \(limit.inSeconds.text(0)) s of healing")
+        }
+        if world.eventCount >= Self.eventLimit {
+            outcome.violations.append("seed \(seed): \(world.eventCount) events; nodes answer each other without end")
         }
         outcome.hash = world.hash.value
         outcome.eventCount = world.eventCount

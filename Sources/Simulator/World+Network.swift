@@ -32,7 +32,10 @@ extension World {
 
     func send(_ original: GossipPacket, from node: SimulatedNode, to endpoint: Endpoint) {
         var packet = original
-        if dropsRefutations { packet.updates.removeAll { $0.status == .alive && $0.incarnation > 0 } }
+        if mutedNode == node.index {
+            if case .ack = packet.kind { return }
+            packet.updates.removeAll { $0.status == .alive }
+        }
         let content = packet.byteCount
         precondition(content <= GossipPacket.payloadByteCount, "a packet does not fit into a datagram")
         let byteCount = content + GossipPacket.envelopeByteCount + Self.datagramHeaderByteCount
@@ -135,7 +138,7 @@ extension World {
     }
 
     func sendReply(_ number: Int, _ reply: MembershipInput, from node: SimulatedNode) {
-        guard let call = calls[number] else { return }
+        guard let call = calls[number], mutedNode != node.index else { return }
         let caller = nodes[call.caller]
         guard caller.state != .gone, isOpenBothWays(caller, node),
             let delay = segmentsDelay([StreamModel.dataTimeoutNanoseconds])

@@ -54,8 +54,8 @@ package final class World {
     package var receiveBufferCount = 100
     /// Clocks run fast or slow by up to this.
     package var clockDriftPartsPerMillion = 0
-    /// To prove that the checkers see a broken core: updates with which a member refutes are taken out of all packets.
-    package var dropsRefutations = false
+    /// To prove that the checkers see a broken core: this node's acks and refutations are lost, over TCP too.
+    package var mutedNode: Int?
     /// Events at most, over the whole life of the world.
     package var eventLimit = Int.max
 
