@@ -202,6 +202,8 @@ extension AdminService {
     ) async throws {
         let name = request.hasBatch ? request.batch : nil
         var last: Ocr_V1_WaitProgress?
+        // The end is told within a look; progress at every fourth at most.
+        var looks = 0
         while true {
             let wanted = Set(try await batches(named: name).map(\.id))
             let reader = reader
@@ -228,12 +230,13 @@ extension AdminService {
                 progress.jobsPerSecond = rate
                 if rate > 0, !progress.paused { progress.etaSeconds = Double(counts.pending) / rate }
             }
-            if progress.finished || progress != last {
+            if progress.finished || (progress != last && looks % 4 == 0) {
                 try await response.write(progress)
                 last = progress
             }
             if progress.finished { return }
-            try await Task.sleep(for: .milliseconds(200))
+            looks += 1
+            try await Task.sleep(for: .milliseconds(50))
         }
     }
 

@@ -33,6 +33,9 @@ package struct NodeOptions: Sendable {
     /// Started by `node join`: ends when no seed has answered for so long; nil tries for ever.
     package var joinTimeout: Duration?
     package var isJoining = false
+    /// The file that the log is appended to; nil writes to stderr, or to `node.log` in the data directory for a node in
+    /// the background.
+    package var logFile: String?
     /// Copies wanted of each record.
     package var replicas = 3
 

@@ -94,6 +94,7 @@ package struct RunOptions: ParsableArguments {
         options.listen = place.listen
         options.advertise = place.advertise
         options.zone = place.zone
+        options.logFile = configuration.log.file.isEmpty ? nil : StartCommand.absolute(configuration.log.file)
         options.keyFile = place.keyFile
         return options
     }

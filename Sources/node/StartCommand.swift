@@ -41,6 +41,7 @@ package struct StartCommand: AsyncParsableCommand {
     static func runInForeground(_ options: NodeOptions, _ configuration: NodeConfiguration) async throws {
         try makeDirectory(options.dataDirectory)
         umask(0o077)
+        if let file = options.logFile { try appendErrors(to: file) }
         var logger = Logger(label: "node") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = RunOptions.logLevel(configuration)
         do {
@@ -48,6 +49,25 @@ package struct StartCommand: AsyncParsableCommand {
         } catch let failure as NodeFailure {
             throw CommandFailure(failure.message, hint: failure.hint, exitCode: failure.exitCode)
         }
+    }
+
+    /// Makes standard error of this process, and so of its workers, end in a file.
+    private static func appendErrors(to path: String) throws {
+        let file = try openLog(path)
+        defer { close(file) }
+        guard dup2(file, STDERR_FILENO) >= 0 else {
+            throw CommandFailure("the log cannot go to \(path): \(String(cString: strerror(errno)))", exitCode: 78)
+        }
+    }
+
+    private static func openLog(_ path: String) throws -> CInt {
+        let log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard log >= 0 else {
+            throw CommandFailure(
+                "the log file \(path) cannot be opened: \(String(cString: strerror(errno)))",
+                hint: "its folder must be there and be writable for this user", exitCode: 78)
+        }
+        return log
     }
 
     static func absolute(_ path: String) -> String {
@@ -71,17 +91,13 @@ package struct StartCommand: AsyncParsableCommand {
 
     // MARK: Background
 
-    static func logPath(of options: NodeOptions) -> String { options.dataDirectory + "/node.log" }
+    static func logPath(of options: NodeOptions) -> String { options.logFile ?? options.dataDirectory + "/node.log" }
 
     /// Starts this binary again in a session of its own, waits until it answers and says so. Returns its process id.
     static func startDetached(_ options: NodeOptions) async throws -> pid_t {
         try makeDirectory(options.dataDirectory)
         let logPath = logPath(of: options)
-        let log = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        guard log >= 0 else {
-            throw CommandFailure(
-                "the log file \(logPath) cannot be opened: \(String(cString: strerror(errno)))", exitCode: 78)
-        }
+        let log = try openLog(logPath)
         defer { close(log) }
         let arguments = [CommandLine.arguments[0]] + CommandLine.arguments.dropFirst().filter { $0 != "--detach" }
         var argv = arguments.map { strdup($0) } + [nil]

@@ -69,6 +69,15 @@ struct NodeTests {
         #expect(node.command("batches", "--json").json["batches"] == nil || node.rows("x").isEmpty)
     }
 
+    @Test func `the log goes to the file that the configuration names`() throws {
+        let file = NSTemporaryDirectory() + "node-log-" + String(UInt64.random(in: 0 ..< .max), radix: 36)
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let node = try RunningNode(configuration: "[log]\nfile = \"\(file)\"\n")
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        #expect(text.contains("is ready"))
+        #expect(!node.log.contains("is ready"))
+    }
+
     @Test func `SIGTERM ends the node in order, and a second start goes on`() throws {
         let node = try RunningNode()
         #expect(node.command("pause").exitCode == 0)
