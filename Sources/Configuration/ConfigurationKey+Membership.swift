@@ -31,6 +31,9 @@ extension ConfigurationKey {
             "membership", "confirmations", .integer(\.membership.confirmations, 0...16),
             "independent confirmations that shorten a suspicion to its minimum"),
         ConfigurationKey(
+            "membership", "local_health_max", .integer(\.membership.localHealthMaximum, 0...8),
+            "how far a node that is itself slow stretches its probes"),
+        ConfigurationKey(
             "membership", "exchange_interval",
             .duration(\.membership.exchangeInterval, .seconds(1) ... .seconds(3_600)),
             "time between two comparisons of the whole view with a random member"),

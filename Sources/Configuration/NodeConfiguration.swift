@@ -118,9 +118,10 @@ package struct NodeConfiguration: Hashable, Sendable {
         package var gossipInterval = Duration.milliseconds(200)
         package var gossipFanout = 3
         package var retransmitFactor = 4
-        package var suspicionMinimumFactor = 1.5
+        package var suspicionMinimumFactor = 2.0
         package var suspicionMaximumFactor = 6.0
         package var confirmations = 3
+        package var localHealthMaximum = 3
         package var exchangeInterval = Duration.seconds(30)
         package var reconnectInterval = Duration.seconds(10)
         package var forgetAfter = Duration.seconds(24 * 3_600)

@@ -15,6 +15,7 @@ extension MembershipConfiguration {
         suspicionMinimumFactor = settings.suspicionMinimumFactor
         suspicionMaximumFactor = settings.suspicionMaximumFactor
         confirmations = settings.confirmations
+        localHealthMaximum = settings.localHealthMaximum
         exchangeInterval = settings.exchangeInterval
         reconnectInterval = settings.reconnectInterval
         forgetAfter = settings.forgetAfter
