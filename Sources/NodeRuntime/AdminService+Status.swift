@@ -46,9 +46,6 @@ extension AdminService {
             var node: Ocr_V1_NodeStatus
             if member.isSelf {
                 node = own.node
-                node.suspicionsRefuted = UInt64(gathered.counters.suspicionsRefuted)
-                let drops = gathered.datagrams.dropped.entries.filter { $0.count > 0 }
-                node.droppedDatagrams = Dictionary(uniqueKeysWithValues: drops.map { ($0.reason.rawValue, $0.count) })
             } else if let report = gathered.reports[member.identity.id] {
                 node = report.node
                 response.work.add(report.work)
@@ -116,6 +113,12 @@ extension AdminService {
         report.work.deferred = UInt64(snapshot.deferred)
         report.node = nodeStatus(
             all, running: running, outbox: totals.batches.reduce(0) { $0 + $1.owed }, rate: rate, snapshot)
+        if let (counters, datagrams) = await cluster.value?.loop.inspect({ core, counts in (core.counters, counts) }) {
+            report.node.suspicionsRefuted = UInt64(counters.suspicionsRefuted)
+            let drops = datagrams.dropped.entries.filter { $0.count > 0 }
+            let named = drops.map { ($0.reason.rawValue, $0.count) }
+            report.node.droppedDatagrams = Dictionary(uniqueKeysWithValues: named)
+        }
         return report
     }
 

@@ -10,9 +10,6 @@ internal import Wire
 /// The reports of the members that answered, and what is known of the others.
 struct ClusterReport: Sendable {
     var members: [MemberView]
-    var localHealth: Int
-    var datagrams: DatagramCounts
-    var counters: MembershipCounters
     /// By member; none for those that did not answer in time.
     var reports: [NodeID: Ocr_V1_ReportResponse]
     var now: Instant
@@ -22,12 +19,8 @@ extension Cluster {
     /// Asks every present member but this one.
     func gather(within timeout: Duration) async -> ClusterReport? {
         let loop = loop
-        guard
-            let view = await loop.inspect({ core, counts in
-                (core.members, core.localHealth, core.counters, counts)
-            })
-        else { return nil }
-        let others = view.0.filter { $0.status.isPresent && !$0.isSelf }
+        guard let members = await loop.inspect({ core, _ in core.members }) else { return nil }
+        let others = members.filter { $0.status.isPresent && !$0.isSelf }
         let clients = clients
         let reports = await withTaskGroup(of: (NodeID, Ocr_V1_ReportResponse?).self) { group in
             for member in others {
@@ -42,8 +35,7 @@ extension Cluster {
             for await case (let id, let report?) in group { reports[id] = report }
             return reports
         }
-        return ClusterReport(
-            members: view.0, localHealth: view.1, datagrams: view.3, counters: view.2, reports: reports, now: loop.now)
+        return ClusterReport(members: members, reports: reports, now: loop.now)
     }
 }
 

@@ -828,7 +828,7 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `dataDir`. Subsequent reads from it will return its default value.
   package mutating func clearDataDir() {_uniqueStorage()._dataDir = nil}
 
-  /// Datagrams that the node dropped, by reason ("wrong-key", "replay", …); of the answering node, else left out.
+  /// Datagrams that the node dropped, by reason ("wrong-key", "replay", …).
   package var droppedDatagrams: Dictionary<String,UInt64> {
     get {_storage._droppedDatagrams}
     set {_uniqueStorage()._droppedDatagrams = newValue}
