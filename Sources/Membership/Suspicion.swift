@@ -68,8 +68,6 @@ struct Suspicion: Hashable, Sendable {
                 confirmations: confirmations(possible: possible), wanted: wanted, minimum: minimum, maximum: maximum)
     }
 
-    func isAccused(by node: NodeID) -> Bool { accusers.contains(node) }
-
     /// Notes one more accuser. Returns whether that is news worth telling (Lifeguard: the first K are passed on).
     mutating func confirm(by accuser: NodeID) -> Bool {
         guard accusers.count <= wanted, !accusers.contains(accuser) else { return false }
