@@ -117,6 +117,24 @@ package protocol Ledger: AnyObject {
 
     /// Counts of one batch, kept exact in the same transaction as the records.
     func counts(_ batch: BatchID) throws(LedgerError) -> OutcomeCounts
+    /// Counts of one shard, all batches together.
+    func counts(_ shard: ShardIndex) throws(LedgerError) -> OutcomeCounts
+
+    // MARK: Comparing and handing over
+
+    /// The digests of a shard's buckets (`ShardLayout.bucketCount`), kept up in the same transaction as the records.
+    func digests(_ shard: ShardIndex) throws(LedgerError) -> [RecordDigest]
+    /// Stamps of records with keys in a range that lies within one shard, by key, at most `limit`.
+    func stamps(in range: ClosedRange<JobKey>, limit: Int) throws(LedgerError) -> [RecordStamp]
+    /// Removes records whose copies are safe elsewhere, with their results. Records that are still owed to somebody, or
+    /// whose stamp is another one, stay. Returns those that were removed.
+    func drop(_ stamps: [RecordStamp]) throws(LedgerError) -> [RecordStamp]
+    /// Remembers that these jobs were submitted through this node although their records may not be here: their sources
+    /// may be read from here. `true` in `isOrigin` until the batch is removed.
+    func noteOrigin(of keys: [JobKey], batch: BatchID) throws(LedgerError)
+    func isOrigin(of key: JobKey) throws(LedgerError) -> Bool
+
+    // MARK: Outbox
 
     /// Notes that the record of `key` is owed to `target`. A second note replaces the first (with a new sequence).
     func owe(_ key: JobKey, to target: NodeID) throws(LedgerError)
@@ -126,6 +144,10 @@ package protocol Ledger: AnyObject {
     func acknowledge(_ entry: OutboxEntry) throws(LedgerError) -> Bool
     /// Outbox entries in all, or of one batch.
     func outboxCount(_ batch: BatchID?) throws(LedgerError) -> Int
+    /// Nodes to whom something is owed, sorted, with the number of entries.
+    func outboxTargets() throws(LedgerError) -> [(target: NodeID, count: Int)]
+    /// To whom a record is owed, sorted.
+    func creditors(of key: JobKey) throws(LedgerError) -> [NodeID]
 
     /// A named value of the node (paused, …); survives restarts.
     func setting(_ name: String) throws(LedgerError) -> String?

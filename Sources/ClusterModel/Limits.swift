@@ -13,7 +13,7 @@ package enum Limits {
     /// Longest detail text of a failure; longer ones are cut.
     package static let failureDetailByteCount = 500
     /// Largest encoded result of one job.
-    package static let resultByteCount = 64 << 20
+    package static let resultByteCount = 16 << 20
     /// Entries in one submission chunk.
     package static let submissionChunkCount = 1_000
     /// Inputs that one step takes into one transaction.
@@ -37,6 +37,19 @@ package enum Limits {
     /// Records, and bytes of results, sent to a replica in one message.
     package static let replicationChunkCount = 256
     package static let replicationByteCount = 4 << 20
+    /// Stamps in one list of a bucket's records.
+    package static let keyListCount = 4_096
+    /// Batches in one message.
+    package static let catalogueChunkCount = 500
+    /// Jobs that an operation may name.
+    package static let operationJobCount = 10_000
+    /// Jobs in one grant, and in one message of renewals.
+    package static let grantCount = 1_024
+    package static let heldJobCount = 10_000
+    /// Languages that a thief names.
+    package static let stealLanguageCount = 8
+    /// Busy nodes that a victim names to a thief.
+    package static let stealHintCount = 3
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 

@@ -49,6 +49,8 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
         case cpuLimit = 108
         case engineError = 109
         case interrupted = 110
+        /// Nobody who has the source can be reached now: the job waits, and no attempt is counted.
+        case sourceUnreachable = 111
 
         /// Whether the job is tried again with backoff, up to `max_attempts`.
         package var isTransient: Bool { rawValue >= 100 }
@@ -75,6 +77,7 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
             case .cpuLimit: "cpu-limit"
             case .engineError: "engine-error"
             case .interrupted: "interrupted"
+            case .sourceUnreachable: "source-unreachable"
             }
         }
     }

@@ -21,6 +21,15 @@ package struct MemberIdentity: Hashable, Comparable, Sendable {
     }
 }
 
+/// Whether a member takes part in holding data (DESIGN §4, §7).
+package enum MemberStanding: UInt8, Hashable, Sendable, CaseIterable {
+    case serving = 0
+    /// On its way out: others take its shards over at once.
+    case draining = 1
+    /// Its ledger cannot be written: others take its shards over, it hands over what it can read.
+    case failing = 2
+}
+
 /// What a member says about itself. Labels are for people and never identity.
 package struct MemberFacts: Hashable, Sendable {
     /// At most `Limits.memberLabelByteCount` bytes.
@@ -31,12 +40,17 @@ package struct MemberFacts: Hashable, Sendable {
     package var zone: String
     /// Version of its program.
     package var version: String
+    /// Changed by the member alone, together with its incarnation.
+    package var standing: MemberStanding
 
-    package init(name: String, endpoint: Endpoint, zone: String, version: String) {
+    package init(
+        name: String, endpoint: Endpoint, zone: String, version: String, standing: MemberStanding = .serving
+    ) {
         self.name = name
         self.endpoint = endpoint
         self.zone = zone
         self.version = version
+        self.standing = standing
     }
 }
 
