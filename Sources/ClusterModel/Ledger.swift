@@ -110,6 +110,8 @@ package protocol Ledger: AnyObject {
     /// Merges a copy of a batch. A tombstone drops the batch's records and outbox entries (in bounded steps, see
     /// `dropRemoved`).
     func merge(_ batch: Batch) throws(LedgerError) -> Batch
+    /// One batch, tombstones included; nil if it is not known.
+    func batch(_ id: BatchID) throws(LedgerError) -> Batch?
     /// All batches, tombstones included, by id.
     func batches() throws(LedgerError) -> [Batch]
     /// Drops up to `limit` records of removed batches; returns how many were dropped.
@@ -137,7 +139,9 @@ package protocol Ledger: AnyObject {
     // MARK: Outbox
 
     /// Notes that the record of `key` is owed to `target`. A second note replaces the first (with a new sequence).
-    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError)
+    /// Returns the entry's sequence.
+    @discardableResult
+    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64
     /// Entries for a target in sequence order after the given one.
     func outbox(to target: NodeID, afterSequence: Int64, limit: Int) throws(LedgerError) -> [OutboxEntry]
     /// Removes the entry if it is still the one with this sequence. Returns whether it was.

@@ -37,10 +37,16 @@ package enum Limits {
     /// Records, and bytes of results, sent to a replica in one message.
     package static let replicationChunkCount = 256
     package static let replicationByteCount = 4 << 20
+    /// Copies on their way to one peer without a receipt.
+    package static let replicationWindowCount = 1_024
+    /// Records that one peer is found to lack and that are remembered; those beyond are found again.
+    package static let repairCount = 8_192
     /// Stamps in one list of a bucket's records.
     package static let keyListCount = 4_096
     /// Batches in one message.
     package static let catalogueChunkCount = 500
+    /// Operations that a node carries out for others at once.
+    package static let operationCount = 64
     /// Jobs that an operation may name.
     package static let operationJobCount = 10_000
     /// Jobs in one grant, and in one message of renewals.
