@@ -114,7 +114,7 @@ package protocol Ledger: AnyObject {
     func batch(_ id: BatchID) throws(LedgerError) -> Batch?
     /// All batches, tombstones included, by id.
     func batches() throws(LedgerError) -> [Batch]
-    /// Drops up to `limit` records of removed batches; returns how many were dropped.
+    /// Drops up to `limit` records and noted origins of removed batches; returns how many were dropped.
     func dropRemoved(limit: Int) throws(LedgerError) -> Int
 
     /// Counts of one batch, kept exact in the same transaction as the records.
@@ -129,10 +129,11 @@ package protocol Ledger: AnyObject {
     /// Stamps of records with keys in a range that lies within one shard, by key, at most `limit`.
     func stamps(in range: ClosedRange<JobKey>, limit: Int) throws(LedgerError) -> [RecordStamp]
     /// Removes records whose copies are safe elsewhere, with their results. Records that are still owed to somebody, or
-    /// whose stamp is another one, stay. Returns those that were removed.
+    /// whose stamp is another one, stay. A job that was submitted through this node is noted as such (`isOrigin`): it
+    /// may be run again elsewhere. Returns those that were removed.
     func drop(_ stamps: [RecordStamp]) throws(LedgerError) -> [RecordStamp]
     /// Remembers that these jobs were submitted through this node although their records may not be here: their sources
-    /// may be read from here. `true` in `isOrigin` until the batch is removed.
+    /// may be read from here. `true` in `isOrigin` until the batch is removed. Throws `invalid` for an unknown batch.
     func noteOrigin(of keys: [JobKey], batch: BatchID) throws(LedgerError)
     func isOrigin(of key: JobKey) throws(LedgerError) -> Bool
 

@@ -206,6 +206,7 @@ struct ReadNames: RowNames, Sendable {
     let books: [BatchBook]
     let index: [BatchID: Int]
     private let languages: [String]
+    private let nodes: [NodeID]
 
     init(_ handle: OpaquePointer) throws(LedgerError) {
         var books: [BatchBook] = []
@@ -214,7 +215,14 @@ struct ReadNames: RowNames, Sendable {
         var languages: [String] = []
         let specifications = try SQLStatement(handle, "SELECT specification FROM languages ORDER BY id")
         while try specifications.step() { languages.append(specifications.text(0)) }
+        var nodes: [NodeID] = []
+        let nodeRows = try SQLStatement(handle, "SELECT node FROM nodes ORDER BY id")
+        while try nodeRows.step() {
+            guard let bits = nodeRows.bits(0) else { throw .corrupt("a row of nodes is damaged") }
+            nodes.append(NodeID(bits))
+        }
         self.books = books
+        self.nodes = nodes
         self.languages = languages
         index = Dictionary(zip(books.map(\.batch.id), books.indices), uniquingKeysWith: { first, _ in first })
     }
@@ -225,6 +233,10 @@ struct ReadNames: RowNames, Sendable {
 
     func language(_ row: Int64) -> String? {
         languages.indices.contains(Int(row - 1)) ? languages[Int(row - 1)] : nil
+    }
+
+    func node(_ row: Int64) -> NodeID? {
+        nodes.indices.contains(Int(row - 1)) ? nodes[Int(row - 1)] : nil
     }
 }
 

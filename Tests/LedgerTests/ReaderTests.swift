@@ -25,7 +25,7 @@ struct ReaderTests {
 
     @Test("sees what the writer committed, and nothing of an open transaction")
     func agrees() throws {
-        let ledger = try filled()
+        let ledger = try filled(transactions: 300)
         let reader = try LedgerReader(directory: directory.path)
         try ledger.begin()
         try Workload(seed: 99).transaction(1).forEach { _ = try $0.apply(to: ledger) }

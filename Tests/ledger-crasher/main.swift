@@ -43,7 +43,7 @@ else {
 var options = LedgerOptions()
 options.checkpointPageCount = 60
 do {
-    let ledger = try SQLiteLedger(directory: arguments[1], options: options)
+    let ledger = try SQLiteLedger(directory: arguments[1], identity: Workload.node, options: options)
     if arguments[4] == "hold" {
         say(0)
         var byte: UInt8 = 0
