@@ -240,6 +240,8 @@ package final class InMemoryLedger: Ledger {
         return merged
     }
 
+    package func batch(_ id: BatchID) throws(LedgerError) -> Batch? { shelf(id)?.batch }
+
     package func batches() throws(LedgerError) -> [Batch] { shelves.map(\.batch).sorted { $0.id < $1.id } }
 
     package func counts(_ batch: BatchID) throws(LedgerError) -> OutcomeCounts {
@@ -324,11 +326,13 @@ package final class InMemoryLedger: Ledger {
 
     // MARK: Outbox
 
-    package func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) {
+    @discardableResult
+    package func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 {
         try requireTransaction()
         guard entries[key] != nil else { throw .invalid("job \(key) is owed, but not here") }
         set(key, target, tally.nextOwed)
-        tally.nextOwed += 1
+        defer { tally.nextOwed += 1 }
+        return tally.nextOwed
     }
 
     package func outbox(

@@ -24,6 +24,10 @@ extension SQLiteLedger {
         }
     }
 
+    package func batch(_ id: BatchID) throws(LedgerError) -> Batch? {
+        try reading { () throws(LedgerError) in books.batchIndex[id].map { books.batches[$0].batch } }
+    }
+
     package func batches() throws(LedgerError) -> [Batch] {
         try reading { () throws(LedgerError) in books.batches.map(\.batch).sorted { $0.id < $1.id } }
     }
@@ -100,7 +104,8 @@ extension SQLiteLedger {
 
     // MARK: Outbox
 
-    package func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) {
+    @discardableResult
+    package func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 {
         try writing { () throws(LedgerError) in
             guard let place = try place(of: key) else { throw .invalid("job \(key) is owed, but not here") }
             let targetRow = try nodeRow(target)
@@ -117,6 +122,7 @@ extension SQLiteLedger {
             try statements.insertOwed.run()
             books.nextOwed += 1
             if isNew { books.owe(batch: place.batch, to: Int(targetRow) - 1, by: 1) }
+            return sequence
         }
     }
 
