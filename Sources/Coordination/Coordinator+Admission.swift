@@ -46,6 +46,9 @@ struct AnsweredAdmission: Sendable {
 extension Coordinator {
     private static let answeredAdmissionCount = 1_024
 
+    /// Copies that a client should have: a node without any other is not blamed for having one.
+    private var wantedCopies: Int { hasPeers ? configuration.replicas : 1 }
+
     // MARK: At the node that the client asks
 
     mutating func submit(
@@ -53,7 +56,7 @@ extension Coordinator {
         into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
         var refused = Admission()
-        refused.wantedCopies = placement.replicaCount
+        refused.wantedCopies = wantedCopies
         guard let id = entries.first?.specification.batch else {
             return effects.append(.reply(request, .submitted(refused)))
         }
@@ -64,7 +67,7 @@ extension Coordinator {
         var pending = PendingSubmission(
             request: request, batch: id, deadline: now + timing.submission, nextLook: now + timing.resend)
         pending.admission.copies = Int.max
-        pending.admission.wantedCopies = max(1, placement.replicaCount)
+        pending.admission.wantedCopies = wantedCopies
         var own: [Submission] = []
         var others: [NodeID: [Submission]] = [:]
         for entry in entries.prefix(Limits.submissionChunkCount) where entry.specification.batch == id {
@@ -180,7 +183,7 @@ extension Coordinator {
         ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
         var admission = Admission()
-        admission.wantedCopies = max(1, placement.replicaCount)
+        admission.wantedCopies = wantedCopies
         var owed: [NodeID: Int64] = [:]
         var shards = ShardSet(layout: layout)
         for entry in entries where entry.specification.batch == batch.id {

@@ -133,7 +133,9 @@ extension Coordinator {
             else { continue }
             let shard = layout.shard(of: entry.key)
             guard primaryShards.contains(shard) else { continue }
-            if let until = waitsForTakeOver(record, shard, at: now) {
+            let isReturned =
+                unusedMarks[entry.key] == UnusedMark(epoch: record.epoch, attempt: record.attempts)
+            if let until = waitsForTakeOver(record, shard, isReturned: isReturned, at: now) {
                 if !deferred.insert(entry.key, due: until, position: entry.position) { forgotDeferred = true }
                 continue
             }
@@ -159,14 +161,16 @@ extension Coordinator {
     }
 
     /// Until when a new primary leaves a job alone; nil when it may be claimed.
-    private mutating func waitsForTakeOver(_ record: Record, _ shard: ShardIndex, at now: Instant) -> Instant? {
+    private mutating func waitsForTakeOver(
+        _ record: Record, _ shard: ShardIndex, isReturned: Bool, at now: Instant
+    ) -> Instant? {
         guard let takeOver = takeOvers[shard], !isBroken(by: .claimWithoutGrace) else { return nil }
         if now >= takeOver.inheritsFrom, now >= takeOver.claimsFrom {
             takeOvers[shard] = nil
             return nil
         }
         if now < takeOver.claimsFrom { return takeOver.claimsFrom }
-        return mayRunElsewhere(record) ? takeOver.inheritsFrom : nil
+        return mayRunElsewhere(record) && !isReturned ? takeOver.inheritsFrom : nil
     }
 
     /// Too many starts without any end: the job is taken to be what kills the nodes.

@@ -10,7 +10,6 @@ struct Drain: Sendable {
     var phase: DrainPhase
     /// Whether the placement has been computed without this node.
     var isAnnounced = false
-    var hasGivenBack = false
     /// Since when everything is held by at least one node that stays.
     var safeSince: Instant?
     var nextLook: Instant?

@@ -44,7 +44,9 @@ extension Coordinator {
     // MARK: Granting
 
     mutating func park(_ request: StealRequest, from thief: NodeID, at now: Instant) {
-        guard parkedSteals.count < Self.parkedStealCount else { return }
+        // Numbers of one process rise: one that is not newer has arrived twice, or too late.
+        guard parkedSteals.count < Self.parkedStealCount, request.number > peers[thief]?.lastSteal ?? 0 else { return }
+        peers[thief, default: PeerState()].lastSteal = request.number
         parkedSteals.removeAll { $0.thief == thief }
         parkedSteals.append(ParkedSteal(thief: thief, request: request, until: now + timing.stealParking))
     }
@@ -186,8 +188,14 @@ extension Coordinator {
     ) throws(LedgerError) {
         for job in jobs.prefix(Limits.heldJobCount) {
             if let backup = leases.backups[job.key], backup.thief == thief { leases.backups[job.key] = nil }
-            guard let lease = leases[job.key], lease.thief == thief, lease.epoch == job.epoch else { continue }
+            if let lease = leases[job.key], lease.thief != thief || lease.epoch != job.epoch { continue }
+            guard primaryShards.contains(layout.shard(of: job.key)), claims[job.key] == nil,
+                let record = try ledger.record(job.key), record.outcome == .pending, record.epoch == job.epoch,
+                record.attempts == job.attempt, record.runner == thief
+            else { continue }
             leases[job.key] = nil
+            // A new primary may have put it off until it would hear of it.
+            deferred.remove(job.key)
             unusedMarks[job.key] = UnusedMark(epoch: job.epoch, attempt: job.attempt)
             try requeue(job.key, ledger: ledger)
         }

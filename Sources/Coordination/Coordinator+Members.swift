@@ -45,8 +45,8 @@ extension Coordinator {
         let before = members
         members = after
         for (id, known) in before.sorted(by: { $0.key < $1.key }) where id != node && known.isAlive {
-            let now = after[id]
-            if now?.isAlive != true || now?.boot != known.boot { forgetProcess(of: id) }
+            let next = after[id]
+            if next?.isAlive != true || next?.boot != known.boot { forgetProcess(of: id) }
         }
         for (id, known) in after.sorted(by: { $0.key < $1.key }) where id != node && known.isAlive {
             let old = before[id]
@@ -88,8 +88,9 @@ extension Coordinator {
             holders == old.table.members
             ? old.table : configuration.makeTable(holders, configuration.replicas, layout)
         placement = Placement(table: table, alive: alive)
-        guard placement != old || isFirst else { return }
-        noteChangedShards(from: old, isFirst: isFirst, returned: returned(since: before), at: now)
+        let returned = returned(since: before)
+        guard placement != old || isFirst || !returned.isEmpty else { return }
+        noteChangedShards(from: old, isFirst: isFirst, returned: returned, at: now)
         queue.rescan()
         if table != old.table { retargeting = Retargeting(before: retargeting == nil ? old.table : nil) }
         nextRenewal = now

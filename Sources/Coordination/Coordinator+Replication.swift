@@ -11,6 +11,8 @@ struct PeerState: Sendable {
     var unanswered = 0
     /// When what has no receipt is sent again.
     var resendAt: Instant?
+    /// The number of its latest request for work.
+    var lastSteal: UInt64 = 0
     /// Records that the peer lacks, in the order in which that was found; not on disk: if they are lost, the next
     /// comparison finds them again.
     private(set) var repairs: [JobKey] = []

@@ -70,6 +70,17 @@ struct Thief: Sendable {
     var hints: [NodeID] = []
     /// When anybody was last known to have work to do.
     var lastWork: Instant?
+    /// The latest grants that were taken: one that arrives twice counts once.
+    private var seen: [UInt64] = []
+    private static let seenCount = 64
+
+    /// Returns false for a grant that was seen before.
+    mutating func note(_ number: UInt64) -> Bool {
+        guard !seen.contains(number) else { return false }
+        seen.append(number)
+        if seen.count > Self.seenCount { seen.removeFirst() }
+        return true
+    }
 
     mutating func forget(_ id: NodeID) {
         if asked?.victim == id { asked = nil }
@@ -169,6 +180,7 @@ extension Coordinator {
         _ grant: StealGrant, from victim: NodeID, at now: Instant, ledger: some Ledger,
         into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
+        guard thief.note(grant.number) else { return }
         if thief.asked?.number == grant.number { thief.asked = nil }
         loads[victim]?.backlog = grant.backlog
         try merge(Catalogue(batches: grant.batches), ledger: ledger, into: &effects)
