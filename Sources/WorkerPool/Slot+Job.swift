@@ -39,11 +39,14 @@ extension Slot {
             let death = bury(worker, patience: .seconds(2))
             callbacks.onEvent(
                 .died(slot: index, pid: worker.pid, job: nil, failure: death.failure(insideFrame: false)))
-            shared.withLock { shared in
+            let isGivenBack = shared.withLock { shared in
+                defer { shared.isInterrupted = false }
                 shared.statistics.job = nil
                 shared.statistics.jobStarted = nil
-                shared.queue.insert(assignment, at: 0)
+                if !shared.isInterrupted { shared.queue.insert(assignment, at: 0) }
+                return shared.isInterrupted
             }
+            if isGivenBack { callbacks.onOutcome(index, assignment, .returned, 0) }
             return .neverBegan
         }
         switch awaitAnswer(worker, deadline: deadline, prefetched: &prefetched) {
@@ -55,7 +58,7 @@ extension Slot {
             callbacks.onEvent(.died(slot: index, pid: worker.pid, job: assignment.key, failure: failure))
             finish(assignment, .failed(failure), began: began)
             return .ended
-        case .stopped:
+        case .givenBack:
             finish(assignment, .returned, began: began)
             return .ended
         }
@@ -64,7 +67,8 @@ extension Slot {
     private enum Answer {
         case answered(WorkOutcome)
         case died(Failure)
-        case stopped
+        /// Cut off by a stop or an interruption.
+        case givenBack
     }
 
     /// Returns with the worker idle (`answered`) or buried.
@@ -73,6 +77,10 @@ extension Slot {
         var page: UInt32 = 0
         prefetchNext(&prefetched)
         while true {
+            if isInterrupted {
+                _ = bury(worker)
+                return .givenBack
+            }
             let stop = stopDeadline
             switch worker.wait(until: min(pageDeadline, stop ?? .max), wake: wake) {
             case .frame(.page(let number)):
@@ -97,7 +105,7 @@ extension Slot {
                 return .died(bury(worker, patience: .seconds(2)).failure(insideFrame: insideFrame))
             case .timeout:
                 _ = bury(worker)
-                if let stop, MonotonicClock.nanoseconds() >= stop { return .stopped }
+                if let stop, MonotonicClock.nanoseconds() >= stop { return .givenBack }
                 let place = page == 0 ? "the first page" : "page \(page)"
                 return .died(
                     Failure(.timeout, "\(place) took longer than \(configuration.hardDeadline.inSeconds) s"))
@@ -125,6 +133,7 @@ extension Slot {
         shared.withLock { shared in
             shared.statistics.job = nil
             shared.statistics.jobStarted = nil
+            shared.isInterrupted = false
             shared.statistics.state = .idle
             if outcome != .returned { shared.statistics.jobsDone += 1 }
         }

@@ -20,6 +20,8 @@ final class Slot: Sendable {
         var statistics = SlotStatistics()
         /// Monotonic nanoseconds after which running work is cut off; nil while the slot is to go on.
         var stopDeadline: Int64?
+        /// The running job is to be given back.
+        var isInterrupted = false
         /// Processor time of children that were reaped.
         var reapedCPUSeconds = 0.0
         /// Workers that became ready.
@@ -81,6 +83,19 @@ final class Slot: Sendable {
 
     func takeLastQueued() -> Assignment? { shared.withLock { $0.queue.popLast() } }
 
+    /// Asks for the running job back, or gives the one that has not begun; nil when there is none or it was asked for.
+    func interrupt() -> Assignment? {
+        let (waiting, isAsked) = shared.withLock { shared -> (Assignment?, Bool) in
+            guard shared.statistics.job == nil else {
+                shared.isInterrupted = true
+                return (nil, true)
+            }
+            return (shared.queue.isEmpty ? nil : shared.queue.removeFirst(), false)
+        }
+        if isAsked { signal() }
+        return waiting
+    }
+
     func requestStop(at deadline: Int64) {
         shared.withLock { $0.stopDeadline = min($0.stopDeadline ?? .max, deadline) }
         signal()
@@ -117,5 +132,6 @@ final class Slot: Sendable {
         _ = read(wake, &count, 8)
     }
 
+    var isInterrupted: Bool { shared.withLock { $0.isInterrupted } }
     var stopDeadline: Int64? { shared.withLock { $0.stopDeadline } }
 }

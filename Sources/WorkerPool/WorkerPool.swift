@@ -55,6 +55,14 @@ package final class WorkerPool: Sendable {
         }
     }
 
+    /// Stops what a slot runs and answers `returned` for it; its worker is killed, as at a deadline. Where nothing runs,
+    /// the job that would be the next is given back.
+    package func interrupt(_ slot: SlotIndex) {
+        if let assignment = slots[slot.rawValue].interrupt() {
+            callbacks.onOutcome(slot, assignment, .returned, 0)
+        }
+    }
+
     /// Answers `returned` for every job that has not begun.
     package func cancelQueued() {
         for slot in slots {
