@@ -82,6 +82,18 @@ package enum Limits {
 
     // MARK: Between nodes
 
+    /// Messages of other nodes that wait for the next step, and their bytes; more are refused as busy.
+    package static let inboxMessageCount = 8_192
+    package static let inboxMessageByteCount = 64 << 20
+    /// Bytes of messages of other nodes that one step takes into its transaction.
+    package static let stepMessageByteCount = 8 << 20
+    /// Messages for one peer that wait to be sent, and their bytes; when there are more, the oldest are dropped.
+    package static let postMessageCount = 4_096
+    package static let postByteCount = 32 << 20
+    /// Messages in one delivery, and their bytes; a larger message goes alone.
+    package static let deliveryMessageCount = 1_024
+    package static let deliveryByteCount = 4 << 20
+
     /// Longest datagram, sealing included: fits every path's MTU with room for tunnels (DESIGN §5).
     package static let datagramByteCount = 1_400
     /// Longest label of a member: name, zone, version, cluster name; in UTF-8 bytes.

@@ -133,10 +133,10 @@ extension AdminService {
     }
 
     private func operate(
-        _ kind: Coordination.Operation.Kind, batch name: String?, jobs: [String], sources: [Data]
+        _ kind: ClusterModel.Operation.Kind, batch name: String?, jobs: [String], sources: [Data]
     ) async throws -> Ocr_V1_CountResponse {
         var response = Ocr_V1_CountResponse()
-        let selection: Coordination.Operation.Selection
+        let selection: ClusterModel.Operation.Selection
         if jobs.isEmpty, sources.isEmpty {
             if let name { selection = .batch(try await batch(named: name).id) } else { selection = .allBatches }
         } else {
@@ -145,8 +145,8 @@ extension AdminService {
             response.notFound = notFound
             selection = .jobs(keys)
         }
-        let operation = Coordination.Operation(kind: kind, selection: selection)
-        guard case .changed(let count) = try await reply({ .operate($0, operation) }) else {
+        let operation = ClusterModel.Operation(kind: kind, selection: selection)
+        guard case .changed(let count, _, _) = try await reply({ .operate($0, operation) }) else {
             throw AdminError(code: "internal", message: "the node gave no answer to the operation")
         }
         response.count = UInt64(count)

@@ -56,7 +56,9 @@ package struct Node: Sendable {
         let stopControl = StopControl()
         let ledgerFailure = Mutex<LedgerError?>(nil)
         let logger = logger
+        let outgoing = PeerPostReference()
         let loop = StepLoop(
+            send: { outgoing.post($1, to: $0) },
             onEvent: { Self.log($0, to: logger) },
             onFailure: { error in
                 ledgerFailure.withLock { $0 = error }
@@ -156,6 +158,9 @@ package struct Node: Sendable {
         let opened = Mutex<(NodeFacts, WorkerPool)?>(nil)
         let options = options
         let logger = logger
+        // One that may find others waits for them before it claims what they may be running.
+        let isAlone =
+            options.seeds.isEmpty && ClusterFiles.members(directory: options.dataDirectory).isEmpty
         do {
             try await loop.start { () throws(LedgerError) in
                 let ledger = try SQLiteLedger(directory: options.dataDirectory, layout: options.layout)
@@ -171,16 +176,14 @@ package struct Node: Sendable {
                     processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline)
                 opened.withLock { $0 = (facts, pool) }
                 let configuration = CoordinatorConfiguration(
-                    node: ledger.nodeID, slotCount: options.workers.slots, layout: options.layout,
+                    node: ledger.nodeID, boot: boot, zone: options.zone, slotCount: options.workers.slots,
+                    layout: options.layout, replicas: options.replicas, isAlone: isAlone,
                     maximumFailures: options.maximumFailures, maximumInterruptions: options.maximumInterruptions,
                     backoffBase: options.backoffBase, backoffCeiling: options.backoffCeiling,
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
                 return StepLoop.Parts(
                     ledger: ledger,
-                    coordinator: Coordinator(
-                        configuration: configuration,
-                        placement: Placement(only: ledger.nodeID, layout: options.layout)),
-                    executor: pool, close: { () throws(LedgerError) in try ledger.close() })
+                    coordinator: Coordinator(configuration: configuration), executor: pool, close: { () throws(LedgerError) in try ledger.close() })
             }
         } catch {
             throw Self.failure(error)
@@ -247,6 +250,13 @@ package struct Node: Sendable {
         case .diverged(let key, let source): logger.warning("job \(key) has two different results [\(source.text)]")
         case .rejectedCopy(let peer, let key, let why):
             logger.warning("a copy of \(key) from \(peer) is refused: \(why)")
+        case .stole(let count, let peer): logger.debug("took \(count) jobs over from \(peer)")
+        case .granted(let count, let peer): logger.debug("gave \(count) jobs to \(peer)")
+        case .leaseExpired(let key, let peer):
+            logger.notice("job \(key) is given out again: nothing was heard of it from \(peer)")
+        case .backedUp(let key, let peer): logger.info("job \(key) takes long: \(peer) runs it too")
+        case .shardDropped(let shard): logger.debug("shard \(shard.rawValue) is handed over")
+        case .drainPhase(let phase): logger.info("drain: \(phase.rawValue)")
         }
     }
 

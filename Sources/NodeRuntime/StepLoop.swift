@@ -43,17 +43,22 @@ package final class StepLoop: Sendable {
 
     private let inbox = Inbox()
     private let shared = Mutex(Shared())
+    private let send: @Sendable (NodeID, CoordinationMessage) -> Void
     private let onEvent: @Sendable (CoordinatorEvent) -> Void
     private let onFailure: @Sendable (LedgerError) -> Void
     private let epoch = ContinuousClock.now
 
     /// - Parameters:
+    ///   - send: takes a message for another node; called on the loop's thread after the commit, must not wait. What it
+    ///     loses is asked for again.
     ///   - onEvent: called on the loop's thread after the commit of the step that made the event.
     ///   - onFailure: called once when the ledger failed; nothing that was not committed has been told to anybody.
     package init(
+        send: @escaping @Sendable (NodeID, CoordinationMessage) -> Void,
         onEvent: @escaping @Sendable (CoordinatorEvent) -> Void,
         onFailure: @escaping @Sendable (LedgerError) -> Void
     ) {
+        self.send = send
         self.onEvent = onEvent
         self.onFailure = onFailure
     }
@@ -86,6 +91,11 @@ package final class StepLoop: Sendable {
 
     /// Puts an input in without waiting. Ignored after the loop has ended.
     package func post(_ input: CoordinatorInput) { inbox.put(input) }
+
+    /// Puts messages of a peer in, all or none. Returns false when there is no room: nothing was taken.
+    package func deliver(_ messages: [CoordinationMessage], from peer: NodeID, byteCount: Int) -> Bool {
+        inbox.put(messages, from: peer, byteCount: byteCount)
+    }
 
     /// Puts a request in and waits for its reply, which comes after the commit.
     package func ask(_ make: @Sendable (RequestID) -> CoordinatorInput) async throws -> CoordinatorReply {
@@ -174,10 +184,8 @@ package final class StepLoop: Sendable {
         case .reply(let request, let reply):
             shared.withLock { $0.replies.removeValue(forKey: request) }?.resume(returning: reply)
         case .event(let event): onEvent(event)
-        case .replicate(let peer, _):
-            // A cluster of one has no peer; the transport between nodes takes these.
-            inbox.put(.replicationFailed(peer))
-        case .acknowledge: break
+        case .interrupt(let slot): executor.interrupt(slot)
+        case .send(let peer, let message): send(peer, message)
         }
     }
 
