@@ -213,6 +213,7 @@ package struct Coordinator: Sendable {
             isDroppingRemoved = try ledger.dropRemoved(limit: Limits.submissionChunkCount) > 0
         }
         try expire(at: now, ledger: ledger, into: &effects)
+        try retarget(ledger: ledger)
         if takesWork { try dispatch(at: now, ledger: ledger, into: &effects) }
         if hasPeers {
             backlog = try countBacklog(ledger: ledger)
@@ -220,11 +221,11 @@ package struct Coordinator: Sendable {
             if takesWork { try steal(at: now, ledger: ledger, into: &effects) }
             renewHeld(at: now, into: &effects)
             try compareWithPeers(at: now, ledger: ledger, into: &effects)
-            try retarget(ledger: ledger)
             try handOverStrays(at: now, ledger: ledger, into: &effects)
+            // What is owed by anything above leaves in this step: nothing else would wake the core for it.
+            try resendSubmissions(at: now, ledger: ledger, into: &effects)
             try replicate(at: now, ledger: ledger, into: &effects)
             try settleAdmissions(at: now, ledger: ledger, into: &effects)
-            try resendSubmissions(at: now, ledger: ledger, into: &effects)
             expireOperations(at: now, into: &effects)
             try compareCatalogue(at: now, ledger: ledger, into: &effects)
         }
