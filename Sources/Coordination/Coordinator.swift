@@ -174,7 +174,7 @@ package struct Coordinator: Sendable {
         _ message: CoordinationMessage, from sender: NodeID, at now: Instant, ledger: some Ledger,
         into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
-        guard sender != node else { return }
+        guard sender != node, !configuration.isReadOnly || message.changesNothing else { return }
         switch message {
         case .copies(let batch): try accept(batch, from: sender, at: now, ledger: ledger, into: &effects)
         case .receipts(let receipts): try take(receipts, from: sender, at: now, ledger: ledger, into: &effects)

@@ -122,6 +122,18 @@ package enum CoordinatorEffect: Hashable, Sendable {
     case event(CoordinatorEvent)
 }
 
+extension CoordinationMessage {
+    /// Whether a node that cannot write may take it.
+    var changesNothing: Bool {
+        switch self {
+        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
+        case .copies, .catalogueDigest, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
+            .operated:
+            false
+        }
+    }
+}
+
 extension CoordinatorEffect {
     /// Whether the effect may be carried out although its transaction was rolled back: what says nothing but what the
     /// ledger held before, or offers a copy that the receiver commits by itself.
