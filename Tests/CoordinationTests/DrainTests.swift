@@ -216,3 +216,45 @@ struct CatalogueTests {
         #expect(Glob.matches(Array(pattern.utf8), Array(text.utf8)) == matches)
     }
 }
+
+@Suite("A ledger that cannot be written")
+struct ReadOnlyTests {
+    @Test("The node takes nothing in, confirms nothing, and what only it holds reaches the others")
+    func handsOver() throws {
+        let cluster = try MiniCluster(4, replicas: 2)
+        let failing = cluster.members[1]
+        try cluster.open(at: failing)
+        // Only the failing node has these: nothing of what it sends has arrived.
+        cluster.cuts = Set(cluster.members.map { [failing.id, $0.id] })
+        let numbers = (0..<40).filter { cluster.primary(of: $0) === failing }
+        try cluster.submit(numbers, at: failing)
+        cluster.cuts = []
+        cluster.standings[failing.id] = .failing
+        try cluster.makeReadOnly(failing)
+        try cluster.tellMembers()
+        try cluster.advance(.seconds(40))
+        for number in numbers {
+            let holders = try cluster.holders(of: number).filter { $0 !== failing }
+            #expect(Set(holders.map(\.id)) == Set(cluster.replicaSet(of: number)))
+        }
+        let receipts = cluster.sent.filter { entry in
+            guard entry.from == failing.id, case .receipts = entry.message else { return false }
+            return true
+        }
+        let before = receipts.count
+        let copy = RecordCopy(
+            sequence: 7,
+            record: Record(key: MiniCluster.key(99), specification: MiniCluster.submission(99).specification),
+            result: nil)
+        let batch = try #require(try failing.ledger.batch(MiniCluster.batch))
+        try cluster.step(
+            failing, [.message(.copies(CopyBatch(batches: [batch], copies: [copy])), from: cluster.members[0].id)])
+        #expect(try failing.ledger.record(MiniCluster.key(99)) == nil)
+        let after = cluster.sent.count { entry in
+            guard entry.from == failing.id, case .receipts = entry.message else { return false }
+            return true
+        }
+        #expect(after == before)
+        #expect(failing.running.isEmpty)
+    }
+}

@@ -77,10 +77,11 @@ final class MiniCluster {
         return member
     }
 
-    private func makeCore(_ id: NodeID, boot: UInt64) -> Coordinator {
+    private func makeCore(_ id: NodeID, boot: UInt64, isReadOnly: Bool = false) -> Coordinator {
         var configuration = CoordinatorConfiguration(
             node: id, boot: Boot(boot), slotCount: slotCount, layout: Self.layout, replicas: replicas, isAlone: false,
             seed: id.bits.low + boot)
+        configuration.isReadOnly = isReadOnly
         configuration.timing = timing
         return Coordinator(configuration: configuration)
     }
@@ -97,7 +98,12 @@ final class MiniCluster {
             try member.core.handle(input, at: now, ledger: member.ledger, into: &effects)
         }
         try member.core.finishStep(at: now, ledger: member.ledger, into: &effects)
-        try member.ledger.commit()
+        if member.core.configuration.isReadOnly {
+            member.ledger.rollback()
+            effects = effects.filter(\.isWithoutCommit)
+        } else {
+            try member.ledger.commit()
+        }
         #expect(member.core.violatedInvariant() == nil)
         for effect in effects { carryOut(effect, of: member) }
     }
@@ -192,6 +198,16 @@ final class MiniCluster {
         member.isUp = false
         member.slots = [:]
         dead.insert(member.id)
+        try tellMembers()
+    }
+
+    /// Its disk is full: a new core over the same ledger, in the same process.
+    func makeReadOnly(_ member: Member) throws {
+        member.core = makeCore(member.id, boot: member.boot, isReadOnly: true)
+        member.slots = [:]
+        try member.ledger.begin()
+        try member.core.restore(from: member.ledger)
+        try member.ledger.commit()
         try tellMembers()
     }
 
