@@ -43,7 +43,10 @@ struct MarkedJob {
 
 extension Coordinator {
     /// How many assignments a slot may hold: the running one and enough short ones to cover `readAhead`.
+    ///
+    /// While a thief waits for a job that lies un-started in a slot, no slot gets another one to keep.
     func depth(of slot: Slot) -> Int {
+        guard parkedSteals.isEmpty else { return 1 }
         guard let typical = slot.typicalDuration, typical.nanoseconds > 0 else { return Limits.slotDepth }
         let ahead = configuration.readAhead.nanoseconds / max(typical.nanoseconds, 1)
         return min(Limits.slotDepth + Int(clamping: ahead), Limits.slotDepthCeiling)
