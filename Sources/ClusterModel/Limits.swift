@@ -56,6 +56,8 @@ package enum Limits {
     package static let stealLanguageCount = 8
     /// Busy nodes that a victim names to a thief.
     package static let stealHintCount = 3
+    /// Jobs that are looked up in one call between nodes.
+    package static let lookUpCount = 1_000
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 

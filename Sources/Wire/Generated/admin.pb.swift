@@ -1722,6 +1722,9 @@ package nonisolated struct Ocr_V1_PauseRequest: Sendable {
 
   package var cluster: Bool = false
 
+  /// Take work again. Admin.Pause and Admin.Resume set it themselves.
+  package var resume: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1830,6 +1833,9 @@ package nonisolated struct Ocr_V1_ExportRequest: Sendable {
   /// Outcomes wanted; empty: all.
   package var outcomes: [String] = []
 
+  /// Export although some shards do not answer. Else that is an error (`incomplete`), before anything is sent.
+  package var partial: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1892,6 +1898,9 @@ package nonisolated struct Ocr_V1_ExportHeader: Sendable {
   package var hasCounts: Bool {self._counts != nil}
   /// Clears the value of `counts`. Subsequent reads from it will return its default value.
   package mutating func clearCounts() {self._counts = nil}
+
+  /// Shards that no node answered for: their jobs are missing.
+  package var unknownShards: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -4345,7 +4354,7 @@ nonisolated extension Ocr_V1_CountResponse: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PauseRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}cluster\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}cluster\0\u{1}resume\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4355,6 +4364,7 @@ nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf.
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self._node) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.cluster) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.resume) }()
       default: break
       }
     }
@@ -4371,12 +4381,16 @@ nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf.
     if self.cluster != false {
       try visitor.visitSingularBoolField(value: self.cluster, fieldNumber: 2)
     }
+    if self.resume != false {
+      try visitor.visitSingularBoolField(value: self.resume, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_PauseRequest, rhs: Ocr_V1_PauseRequest) -> Bool {
     if lhs._node != rhs._node {return false}
     if lhs.cluster != rhs.cluster {return false}
+    if lhs.resume != rhs.resume {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4562,7 +4576,7 @@ nonisolated extension Ocr_V1_RemoveBatchRequest: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0\u{1}partial\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4572,6 +4586,7 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.batch) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.outcomes) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.partial) }()
       default: break
       }
     }
@@ -4584,12 +4599,16 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
     if !self.outcomes.isEmpty {
       try visitor.visitRepeatedStringField(value: self.outcomes, fieldNumber: 2)
     }
+    if self.partial != false {
+      try visitor.visitSingularBoolField(value: self.partial, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ExportRequest, rhs: Ocr_V1_ExportRequest) -> Bool {
     if lhs.batch != rhs.batch {return false}
     if lhs.outcomes != rhs.outcomes {return false}
+    if lhs.partial != rhs.partial {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4681,7 +4700,7 @@ nonisolated extension Ocr_V1_ExportMessage: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportHeader"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{3}unknown_shards\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4690,6 +4709,7 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._counts) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       default: break
       }
     }
@@ -4703,11 +4723,15 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
     try { if let v = self._counts {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
+    if self.unknownShards != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unknownShards, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ExportHeader, rhs: Ocr_V1_ExportHeader) -> Bool {
     if lhs._counts != rhs._counts {return false}
+    if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
