@@ -68,7 +68,8 @@ final class SourcePeerCalls: SourcePeers, SpoolPeers {
         case .failed:
             guard let answer = failure.answer else { return .unreachable(failure.message) }
             return answer.failure.map { .failed($0) } ?? .notHere(answer.message)
-        case .refused, .unreachable, .timedOut, .wrongKey, .wrongNode, .notANode, .closed, .tooLarge, .cancelled, .local:
+        case .refused, .unreachable, .timedOut, .wrongKey, .wrongNode, .notANode, .closed, .tooLarge, .cancelled,
+            .local:
             return .unreachable(failure.message)
         }
     }
