@@ -72,6 +72,7 @@ extension AdminService {
         if let rate = loop.jobsPerSecond { node.jobsPerSecond = rate }
         if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
         if let left = drainControl.remainingSeconds { node.drainDeadline = left }
+        if !drainControl.reason.isEmpty { node.drainReason = drainControl.reason }
         node.pid = UInt64(facts.processID)
         node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
         node.paused = snapshot.isPaused

@@ -179,18 +179,23 @@ struct NamedNode: Hashable, Sendable {
     /// 32 hexadecimal digits.
     let id: String
 
-    /// The one node of that name, or whose id begins so.
+    /// The node of that id or name, or the only one whose id begins so.
+    ///
+    /// Throws `AdminError` when none or more than one is meant.
     static func find(_ text: String, among nodes: [NamedNode]) throws -> NamedNode {
         let wanted = text.lowercased()
-        let named = nodes.filter { $0.name == text }
-        let found = named.isEmpty ? nodes.filter { !wanted.isEmpty && $0.id.hasPrefix(wanted) } : named
+        var found = nodes.filter { $0.id == wanted }
+        if found.isEmpty { found = nodes.filter { $0.name == text } }
+        if found.isEmpty, !wanted.isEmpty { found = nodes.filter { $0.id.hasPrefix(wanted) } }
         guard let node = found.first else {
             let names = nodes.prefix(8).map(\.name).joined(separator: ", ")
             throw AdminError.notFound("there is no node \(text)", hint: "nodes: \(names)")
         }
+        // Names are labels: two nodes may have the same.
         guard found.count == 1 else {
-            throw AdminError.badUsage(
-                "\(found.count) nodes are called \(text)", hint: "name one by the beginning of its id")
+            throw AdminError(
+                code: "ambiguous", message: "\(found.count) nodes are called \(text)",
+                hint: "name one by its id: \(found.prefix(5).map(\.id).joined(separator: ", "))")
         }
         return node
     }

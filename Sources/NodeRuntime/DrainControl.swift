@@ -29,7 +29,11 @@ struct DrainWish: Sendable {
 /// Copies files that only this machine can read to others; the bytes of jobs that are still pending.
 protocol DrainSpooling: Sendable {
     /// Returns when all are placed, or at the deadline.
-    func spool(within deadline: Duration, progress: @escaping @Sendable (SpoolingProgress) -> Void) async -> SpoolingProgress
+    ///
+    /// Throws what the ledger says when it cannot be read: then nothing is known of the files.
+    func spool(
+        within deadline: Duration, progress: @escaping @Sendable (SpoolingProgress) -> Void
+    ) async throws -> SpoolingProgress
 }
 
 /// Files of pending jobs that only this machine can read.
@@ -71,7 +75,7 @@ package final class DrainControl: Sendable {
     private let stopControl: StopControl
     private let logger: Logger
 
-    package init(loop: StepLoop, cluster: ClusterReference, stopControl: StopControl, logger: Logger) {
+    init(loop: StepLoop, cluster: ClusterReference, stopControl: StopControl, logger: Logger) {
         self.loop = loop
         self.cluster = cluster
         self.stopControl = stopControl
@@ -91,7 +95,8 @@ package final class DrainControl: Sendable {
     func begin(_ wish: DrainWish) async {
         let remaining = await remainingNodes()
         let (isNew, number) = state.withLock { state -> (Bool, Int) in
-            let isNew = state.wish == nil
+            let before = state.wish
+            let isNew = before == nil
             if isNew {
                 state.number += 1
                 state.wish = wish
@@ -102,7 +107,7 @@ package final class DrainControl: Sendable {
                 state.isSpooled = true
             } else {
                 state.wish?.deadline = wish.deadline
-                state.wish?.endsAtDeadline = wish.endsAtDeadline || state.wish?.endsAtDeadline == true
+                state.wish?.endsAtDeadline = wish.endsAtDeadline || before?.endsAtDeadline == true
                 if !wish.reason.isEmpty { state.wish?.reason = wish.reason }
             }
             state.deadline = .now + wish.deadline
@@ -174,9 +179,13 @@ package final class DrainControl: Sendable {
             let note: @Sendable (SpoolingProgress) -> Void = { [self] progress in
                 state.withLock { if $0.number == number { $0.spooling = progress } }
             }
-            let last = await spooling.spool(within: deadline, progress: note)
-            note(last)
-            state.withLock { if $0.number == number { $0.isSpooled = true } }
+            do {
+                note(try await spooling.spool(within: deadline, progress: note))
+                state.withLock { if $0.number == number { $0.isSpooled = true } }
+            } catch {
+                // The drain stays unproven: it ends at its deadline.
+                logger.error("the files of pending jobs cannot be handed over: \(error)")
+            }
         }
     }
 

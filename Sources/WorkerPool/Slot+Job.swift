@@ -21,9 +21,9 @@ extension Slot {
         let descriptor: CInt
         switch source {
         case .failure(let failure):
-            // A stop ends the waiting for a source: nothing was tried.
-            let isStopped = failure.code == .sourceUnreachable && stopDeadline != nil
-            finish(assignment, isStopped ? .returned : .failed(failure), began: began)
+            // A stop or an interruption ends the waiting for a source: nothing was tried.
+            let isGivenBack = failure.code == .sourceUnreachable && (stopDeadline != nil || isInterrupted)
+            finish(assignment, isGivenBack ? .returned : .failed(failure), began: began)
             return .survived
         case .success(let opened): descriptor = opened.descriptor
         }
@@ -42,6 +42,7 @@ extension Slot {
                 .died(slot: index, pid: worker.pid, job: nil, failure: death.failure(insideFrame: false)))
             let isGivenBack = shared.withLock { shared in
                 defer { shared.isInterrupted = false }
+                shared.running = nil
                 shared.statistics.job = nil
                 shared.statistics.jobStarted = nil
                 if !shared.isInterrupted { shared.queue.insert(assignment, at: 0) }
@@ -119,6 +120,7 @@ extension Slot {
 
     private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {
         shared.withLock { shared in
+            shared.running = nil
             shared.statistics.job = nil
             shared.statistics.jobStarted = nil
             shared.isInterrupted = false

@@ -20,7 +20,9 @@ final class Slot: Sendable {
         var statistics = SlotStatistics()
         /// Monotonic nanoseconds after which running work is cut off; nil while the slot is to go on.
         var stopDeadline: Int64?
-        /// The running job is to be given back.
+        /// What was taken up and not answered; its source may still be on its way.
+        var running: Assignment?
+        /// It is to be given back.
         var isInterrupted = false
         /// Processor time of children that were reaped.
         var reapedCPUSeconds = 0.0
@@ -83,17 +85,17 @@ final class Slot: Sendable {
 
     func takeLastQueued() -> Assignment? { shared.withLock { $0.queue.popLast() } }
 
-    /// Asks for the running job back, or gives the one that has not begun; nil when there is none or it was asked for.
-    func interrupt() -> Assignment? {
-        let (waiting, isAsked) = shared.withLock { shared -> (Assignment?, Bool) in
-            guard shared.statistics.job == nil else {
+    /// Asks for the running job back, or gives the first one that has not begun.
+    func interrupt() -> (running: Assignment?, waiting: Assignment?) {
+        let found = shared.withLock { shared -> (running: Assignment?, waiting: Assignment?) in
+            if let running = shared.running {
                 shared.isInterrupted = true
-                return (nil, true)
+                return (running, nil)
             }
-            return (shared.queue.isEmpty ? nil : shared.queue.removeFirst(), false)
+            return (nil, shared.queue.isEmpty ? nil : shared.queue.removeFirst())
         }
-        if isAsked { signal() }
-        return waiting
+        if found.running != nil { signal() }
+        return found
     }
 
     func requestStop(at deadline: Int64) {

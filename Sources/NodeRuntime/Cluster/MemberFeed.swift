@@ -7,7 +7,7 @@
 
 internal import ClusterModel
 internal import Coordination
-internal import Dispatch
+import Dispatch
 internal import Membership
 import Synchronization
 
@@ -87,6 +87,16 @@ final class MemberFeed: @unchecked Sendable {
     func knows(_ id: NodeID) -> Bool { state.withLock { $0.views[id].map { $0.status != .left } ?? false } }
 
     func endpoint(of id: NodeID) -> Endpoint? { state.withLock { $0.views[id]?.facts.endpoint } }
+
+    /// Where a node can be asked for files.
+    func place(of id: NodeID) -> PeerPlace {
+        guard let view = state.withLock({ $0.views[id] }) else { return .gone("it is not known here") }
+        switch view.status {
+        case .alive, .suspect: return .at(view.facts.endpoint)
+        case .dead: return .gone("it is dead")
+        case .left: return .gone("it has left")
+        }
+    }
 
     /// Its label; the beginning of its id where it is not known.
     func name(of id: NodeID) -> String {

@@ -15,13 +15,13 @@ final class PeerService: PeerHandler {
     private let admin: AdminService
     private let work: StepLoop
     private let feed: MemberFeed
-    private let sources: SourceExchange
+    private let sources: SourcePeerAnswers
     /// Requests and messages that could not be decoded.
     private let malformed = Tally()
 
     init(
         cluster: ClusterIdentity, loop: GossipLoop, keys: KeyringStore, admin: AdminService, work: StepLoop,
-        feed: MemberFeed, sources: SourceExchange
+        feed: MemberFeed, sources: SourcePeerAnswers
     ) {
         self.cluster = cluster
         self.loop = loop
@@ -96,15 +96,15 @@ final class PeerService: PeerHandler {
         _ request: Ocr_V1_ReadSourceRequest, peer: NodeID,
         send: @escaping @Sendable (Ocr_V1_SourceChunk) async throws -> Void
     ) async throws {
-        try await sources.read(request, send: send)
+        try await sources.readSource(request, send: send)
     }
 
     func offerSpool(_ offer: Ocr_V1_SpoolOffer, peer: NodeID) async throws -> Ocr_V1_SpoolAnswer {
-        try await sources.answer(offer)
+        try await sources.offerSpool(offer)
     }
 
     func writeSpool(_ chunks: PeerStream<Ocr_V1_SpoolChunk>, peer: NodeID) async throws -> Ocr_V1_SpoolReceipt {
-        try await sources.write(chunks)
+        try await sources.writeSpool(chunks)
     }
 
     // MARK: Jobs

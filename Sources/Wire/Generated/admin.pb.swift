@@ -911,6 +911,16 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `held`. Subsequent reads from it will return its default value.
   package mutating func clearHeld() {_uniqueStorage()._held = nil}
 
+  /// Why it drains, as whoever ordered it said.
+  package var drainReason: String {
+    get {_storage._drainReason ?? String()}
+    set {_uniqueStorage()._drainReason = newValue}
+  }
+  /// Returns true if `drainReason` has been explicitly set.
+  package var hasDrainReason: Bool {_storage._drainReason != nil}
+  /// Clears the value of `drainReason`. Subsequent reads from it will return its default value.
+  package mutating func clearDrainReason() {_uniqueStorage()._drainReason = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2872,7 +2882,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2915,6 +2925,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _refusedConnections: Dictionary<String,UInt64> = [:]
     var _malformedRequests: UInt64? = nil
     var _held: UInt64? = nil
+    var _drainReason: String? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2965,6 +2976,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _refusedConnections = source._refusedConnections
       _malformedRequests = source._malformedRequests
       _held = source._held
+      _drainReason = source._drainReason
     }
   }
 
@@ -3023,6 +3035,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 38: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &_storage._refusedConnections) }()
         case 39: try { try decoder.decodeSingularUInt64Field(value: &_storage._malformedRequests) }()
         case 40: try { try decoder.decodeSingularUInt64Field(value: &_storage._held) }()
+        case 41: try { try decoder.decodeSingularStringField(value: &_storage._drainReason) }()
         default: break
         }
       }
@@ -3155,6 +3168,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._held {
         try visitor.visitSingularUInt64Field(value: v, fieldNumber: 40)
       } }()
+      try { if let v = _storage._drainReason {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 41)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3204,6 +3220,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._refusedConnections != rhs_storage._refusedConnections {return false}
         if _storage._malformedRequests != rhs_storage._malformedRequests {return false}
         if _storage._held != rhs_storage._held {return false}
+        if _storage._drainReason != rhs_storage._drainReason {return false}
         return true
       }
       if !storagesAreEqual {return false}
