@@ -181,10 +181,8 @@ extension Coordinator {
     }
 
     mutating func take(loads list: [MemberLoad], at now: Instant) {
-        var after: [NodeID: LoadFigures] = [:]
-        for load in list where load.id != node && members[load.id]?.isAlive == true { after[load.id] = load.figures }
-        loads = after
-        thief.hear(of: loads, at: now)
+        for load in list where load.id != node && members[load.id]?.isAlive == true { loads[load.id] = load.figures }
+        thief.hear(of: list.lazy.map(\.figures), at: now)
     }
 
     /// Members that are there, without this node, in order of their ids.
