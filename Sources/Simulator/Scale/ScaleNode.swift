@@ -55,11 +55,10 @@ final class ScaleNode {
     func figures(at now: Instant) -> LoadFigures {
         guard loadTime != now else { return load }
         loadTime = now
-        let snapshot = coordinator.snapshot
         load = LoadFigures(
-            workers: UInt32(slots.count), busy: UInt32(snapshot.busySlots), backlog: UInt64(snapshot.backlog),
-            secondsToDrain: snapshot.secondsToDrain.map { UInt32(clamping: Int64($0)) }, isAccepting: true,
-            isDraining: snapshot.drain != nil)
+            workers: UInt32(slots.count), busy: UInt32(coordinator.busySlots), backlog: UInt64(coordinator.backlog),
+            secondsToDrain: coordinator.secondsToDrain.map { UInt32(clamping: Int64($0)) }, isAccepting: true,
+            isDraining: standing == .draining)
         return load
     }
 }
