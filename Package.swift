@@ -62,7 +62,9 @@ let package = Package(
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
-        .target(name: "Simulator", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
+        .target(
+            name: "Simulator", dependencies: ["ClusterModel", "Coordination", "Ledger", "Membership"],
+            swiftSettings: strict),
         .executableTarget(
             name: "simulate",
             dependencies: [

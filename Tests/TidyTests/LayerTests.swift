@@ -13,7 +13,7 @@ import Testing
         "Wire": ["ClusterModel"],
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
-        "Simulator": ["ClusterModel", "Membership"],
+        "Simulator": ["ClusterModel", "Membership", "Coordination", "Ledger"],
         "simulate": ["ClusterModel", "Membership", "Simulator"],
         "Transport": ["ClusterModel", "Wire"],
         "Ledger": ["ClusterModel"],
