@@ -16,7 +16,7 @@ package struct SourceDigest: Hashable, Sendable {
         self.bytes = bytes
     }
 
-    private init(_ digest: SHA256.Digest) { bytes = Array(digest) }
+    fileprivate init(_ digest: SHA256.Digest) { bytes = Array(digest) }
 
     /// Reads the whole file, blocking. Throws `sourceChanged` when the file changed meanwhile.
     static func compute(_ file: OpenFile, of source: SourceReference) throws(Failure) -> SourceDigest {
@@ -39,6 +39,16 @@ package struct SourceDigest: Hashable, Sendable {
         }
         return SourceDigest(hash.finalize())
     }
+}
+
+/// The digest of bytes as they come.
+final class RunningDigest: Sendable {
+    private let hash = Mutex(SHA256())
+
+    func update(_ bytes: UnsafeRawBufferPointer) { hash.withLock { $0.update(bufferPointer: bytes) } }
+
+    /// Of what has come so far.
+    var digest: SourceDigest { hash.withLock { SourceDigest($0.finalize()) } }
 }
 
 /// Digests that were computed, by path and state of the file; at most `Limits.sourceDigestCount`.

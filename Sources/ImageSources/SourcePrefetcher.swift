@@ -133,6 +133,13 @@ package final class SourcePrefetcher: @unchecked Sendable {
         return figures
     }
 
+    /// Images that are open, or being opened, for assignments that have not taken them.
+    var aheadFigure: Int {
+        condition.lock()
+        defer { condition.unlock() }
+        return aheadCount
+    }
+
     // MARK: What slots are given
 
     /// An assignment was handed to a slot and will run. Returns at once.
@@ -209,12 +216,11 @@ package final class SourcePrefetcher: @unchecked Sendable {
             condition.unlock()
             budget.forget(ticket)
         }
-        while let entry = entries[name], entry.ticket === ticket {
+        while !isStopped, let entry = entries[name], entry.ticket === ticket {
             if case .ready(let result, _) = entry.phase {
                 entries[name] = nil
                 aheadCount -= 1
                 condition.broadcast()
-                if isStopped, case .failure = result { break }
                 return result
             }
             condition.wait()

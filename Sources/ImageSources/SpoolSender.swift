@@ -7,8 +7,8 @@ import Synchronization
 
 /// How the writing of a copy to another node ended.
 package enum SpoolWriteEnd: Hashable, Sendable {
-    /// The copy is durable there.
-    case stored
+    /// The copy is durable there, and has this digest.
+    case stored(SourceDigest)
     case refused(String)
     /// The file could not be read to its end here.
     case failed(Failure)
@@ -237,8 +237,15 @@ package struct SpoolSender: Sendable {
             return nil
         }
         let served = ServedSource(file, of: parcel.candidate.specification.source)
-        switch peers.writeSpool(parcel.offer, to: target, cancellation: cancellation, next: { served.next() }) {
-        case .stored:
+        let sent = RunningDigest()
+        let end = peers.writeSpool(parcel.offer, to: target, cancellation: cancellation) {
+            let chunk = served.next()
+            if case .success(let bytes?) = chunk { bytes.withUnsafeBytes { sent.update($0) } }
+            return chunk
+        }
+        switch end {
+        case .stored(let digest):
+            guard digest == sent.digest else { return parcel.refused("\(name(target)) stored other bytes") }
             run.change { report in
                 report.stored += 1
                 report.storedBytes += parcel.offer.byteCount

@@ -75,6 +75,7 @@ package final class SpoolWriter: Sendable {
     private let temporary: String
     private let byteCount: Int64
     private let state: Mutex<State>
+    private let digest = RunningDigest()
 
     fileprivate init(spool: Spool, name: String, temporary: String, descriptor: CInt, byteCount: Int64) {
         self.spool = spool
@@ -103,6 +104,7 @@ package final class SpoolWriter: Sendable {
                 done += count
             }
             state.written += Int64(bytes.count)
+            digest.update(bytes)
             return nil
         }
         guard let refusal else { return }
@@ -111,7 +113,9 @@ package final class SpoolWriter: Sendable {
     }
 
     /// Makes the copy durable and visible, blocking: after it returns, power may fail. After an error the copy is given up.
-    package func commit() throws(SpoolRefusal) {
+    /// Returns the digest of what was written.
+    @discardableResult
+    package func commit() throws(SpoolRefusal) -> SourceDigest {
         let refusal: SpoolRefusal? = state.withLock { state in
             guard let descriptor = state.descriptor else { return SpoolRefusal(.ioError, "the copy was given up") }
             guard state.written == byteCount else {
@@ -130,7 +134,7 @@ package final class SpoolWriter: Sendable {
             defer { close(directory) }
             return fsync(directory) == 0 ? nil : Spool.systemError("sync the spool")
         }
-        guard let refusal else { return }
+        guard let refusal else { return digest.digest }
         abandon()
         throw refusal
     }
