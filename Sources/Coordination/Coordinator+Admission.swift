@@ -166,7 +166,7 @@ extension Coordinator {
         if let known = answeredAdmissions.last(where: { $0.peer == peer && $0.answer.number == request.number }) {
             return send(.admitted(known.answer), to: peer, &effects)
         }
-        guard drain == nil, !isStopping else { return }
+        guard drain == nil, !isStopping, !configuration.isReadOnly else { return }
         try merge(Catalogue(batches: [request.batch]), ledger: ledger, into: &effects)
         guard let batch = try batch(request.batch.id, ledger: ledger), !batch.isRemoved else {
             let refusal = "the batch \(request.batch.id.name) was removed"

@@ -43,7 +43,10 @@ struct MarkedJob {
 
 extension Coordinator {
     /// How many assignments a slot may hold: the running one and enough short ones to cover `readAhead`.
-    private static func depth(of slot: Slot, _ readAhead: Int64) -> Int {
+    ///
+    /// While a thief waits for a job that lies un-started in a slot, no slot gets another one to keep.
+    private func depth(of slot: Slot, _ readAhead: Int64) -> Int {
+        guard parkedSteals.isEmpty else { return 1 }
         guard let typical = slot.typicalDuration, typical.nanoseconds > 0 else { return Limits.slotDepth }
         return min(Limits.slotDepth + Int(clamping: readAhead / typical.nanoseconds), Limits.slotDepthCeiling)
     }
@@ -58,7 +61,7 @@ extension Coordinator {
             // Whether a slot wants more than this level.
             var isHigher = false
             for index in slots.indices {
-                let depth = Self.depth(of: slots[index], readAhead)
+                let depth = depth(of: slots[index], readAhead)
                 if depth > level + 1 { isHigher = true }
                 guard slots[index].assignments.count == level, level < depth else { continue }
                 guard let claimed = try claimNext(for: SlotIndex(index), at: now, ledger: ledger, into: &effects)

@@ -97,7 +97,7 @@ extension Coordinator {
             return
         }
         try offerStrays(at: now, ledger: ledger, into: &effects)
-        if drain == nil { try dropConfirmed(ledger: ledger, into: &effects) }
+        if drain == nil, !configuration.isReadOnly { try dropConfirmed(ledger: ledger, into: &effects) }
     }
 
     private mutating func findStrays(at now: Instant, ledger: some Ledger) throws(LedgerError) {

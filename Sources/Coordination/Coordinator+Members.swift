@@ -61,7 +61,8 @@ extension Coordinator {
 
     /// A drain decides for itself; otherwise the node is what it was told to say of itself.
     private func ownStanding(_ list: [ClusterMember]) -> MemberStanding {
-        if let drain, drain.order.mode == .leave { return .draining }
+        let hasHeirs = list.contains { $0.id != node && $0.isAlive && $0.standing == .serving }
+        if let drain, drain.order.mode == .leave, hasHeirs { return .draining }
         let told = list.first { $0.id == node }?.standing ?? .serving
         return told == .failing ? .failing : .serving
     }

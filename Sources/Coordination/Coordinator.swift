@@ -125,7 +125,7 @@ package struct Coordinator: Sendable {
 
     package var isPaused: Bool { isNodePaused || catalogue.isPaused }
     /// Whether the node claims and steals.
-    var takesWork: Bool { isSettled && !isPaused && !isStopping && drain == nil }
+    var takesWork: Bool { isSettled && !isPaused && !isStopping && drain == nil && !configuration.isReadOnly }
     /// Whether there is another node to talk to.
     var hasPeers: Bool { members.count > 1 }
     var node: NodeID { configuration.node }
@@ -183,7 +183,7 @@ package struct Coordinator: Sendable {
         _ message: CoordinationMessage, from sender: NodeID, at now: Instant, ledger: some Ledger,
         into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
-        guard sender != node else { return }
+        guard sender != node, !configuration.isReadOnly || message.changesNothing else { return }
         switch message {
         case .copies(let batch): try accept(batch, from: sender, at: now, ledger: ledger, into: &effects)
         case .receipts(let receipts): try take(receipts, from: sender, at: now, ledger: ledger, into: &effects)
@@ -217,12 +217,14 @@ package struct Coordinator: Sendable {
             queue.insert(QueueEntry(key: key, position: position))
         }
         isRefillCut = false
-        try continueBulkOperations(ledger: ledger, into: &effects)
-        if isDroppingRemoved {
+        if !configuration.isReadOnly { try continueBulkOperations(ledger: ledger, into: &effects) }
+        if isDroppingRemoved, !configuration.isReadOnly {
             isDroppingRemoved = try ledger.dropRemoved(limit: Limits.submissionChunkCount) > 0
             pendingCount = nil
         }
         try expire(at: now, ledger: ledger, into: &effects)
+        guard !configuration.isReadOnly else { return try finishReadOnlyStep(at: now, ledger: ledger, into: &effects) }
+        try retarget(ledger: ledger)
         if takesWork { try dispatch(at: now, ledger: ledger, into: &effects) }
         if hasPeers {
             backlog = try countBacklog(ledger: ledger)
@@ -230,11 +232,11 @@ package struct Coordinator: Sendable {
             if takesWork { try steal(at: now, ledger: ledger, into: &effects) }
             renewHeld(at: now, into: &effects)
             try compareWithPeers(at: now, ledger: ledger, into: &effects)
-            try retarget(ledger: ledger)
             try handOverStrays(at: now, ledger: ledger, into: &effects)
+            // What is owed by anything above leaves in this step: nothing else would wake the core for it.
+            try resendSubmissions(at: now, ledger: ledger, into: &effects)
             try replicate(at: now, ledger: ledger, into: &effects)
             try settleAdmissions(at: now, ledger: ledger, into: &effects)
-            try resendSubmissions(at: now, ledger: ledger, into: &effects)
             expireOperations(at: now, into: &effects)
             try compareCatalogue(at: now, ledger: ledger, into: &effects)
         }
@@ -242,9 +244,24 @@ package struct Coordinator: Sendable {
         outboxCount = try ledger.outboxCount(nil)
     }
 
+    /// What a node still does that cannot write: compares, hands over, sends what it owes.
+    private mutating func finishReadOnlyStep(
+        at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
+    ) throws(LedgerError) {
+        retargeting = nil
+        guard hasPeers else { return }
+        renewHeld(at: now, into: &effects)
+        try compareWithPeers(at: now, ledger: ledger, into: &effects)
+        try handOverStrays(at: now, ledger: ledger, into: &effects)
+        try replicate(at: now, ledger: ledger, into: &effects)
+        outboxCount = try ledger.outboxCount(nil)
+    }
+
     /// When `finishStep` wants to be called again without an input; nil when nothing is waiting for time.
     package var nextDeadline: Instant? {
-        if !bulkOperations.isEmpty || isDroppingRemoved || retargeting != nil { return .origin }
+        if !configuration.isReadOnly, !bulkOperations.isEmpty || isDroppingRemoved || retargeting != nil {
+            return .origin
+        }
         if takesWork, isRefillCut { return .origin }
         var deadlines: [Instant?] = [takesWork ? deferred.nextDue : nil, drain?.nextLook]
         if hasPeers {

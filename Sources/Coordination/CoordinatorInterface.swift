@@ -123,6 +123,30 @@ package enum CoordinatorEffect: Hashable, Sendable {
     case event(CoordinatorEvent)
 }
 
+extension CoordinationMessage {
+    /// Whether a node that cannot write may take it.
+    var changesNothing: Bool {
+        switch self {
+        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
+        case .copies, .catalogueDigest, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
+            .operated:
+            false
+        }
+    }
+}
+
+extension CoordinatorEffect {
+    /// Whether the effect may be carried out although its transaction was rolled back: what says nothing but what the
+    /// ledger held before, or offers a copy that the receiver commits by itself.
+    package var isWithoutCommit: Bool {
+        guard case .send(_, let message) = self else { return false }
+        switch message {
+        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest: return true
+        case .receipts, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate, .operated: return false
+        }
+    }
+}
+
 package enum CoordinatorReply: Hashable, Sendable {
     case batch(BatchOpening)
     case submitted(Admission)

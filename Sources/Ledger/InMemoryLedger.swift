@@ -1,4 +1,4 @@
-// The ledger as plain collections: what `SQLiteLedger` must be indistinguishable from, and the disk of a simulated node.
+// The ledger as plain collections: what `SQLiteLedger` must be indistinguishable from, and a simulated node's disk.
 //
 // Invariants:
 // - Every change goes through a `set`, which notes its inverse: a transaction costs what it changes and not what is
