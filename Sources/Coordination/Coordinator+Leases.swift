@@ -40,6 +40,8 @@ struct ParkedSteal: Sendable {
 extension Coordinator {
     private static let leaseCheckInterval = Duration.seconds(1)
     private static let parkedStealCount = 1_024
+    /// For each of its slots a thief gets at most this part of the time that the victim has left.
+    private static let grantDivisor: Int64 = 4
 
     // MARK: Granting
 
@@ -93,7 +95,11 @@ extension Coordinator {
         let thiefWork = Int64(clamping: steal.request.workMilliseconds)
         let balance =
             (victimWork * thiefWorkers - min(thiefWork, 1 << 40) * ownWorkers) / max(1, ownWorkers + thiefWorkers)
-        let ceiling = timing.grantCeiling.nanoseconds / 1_000_000 * thiefWorkers
+        // Little by little when little is left: what a thief holds cannot be stolen from it, and estimates err.
+        let left = victimWork / (max(1, ownWorkers) * Self.grantDivisor)
+        let least = timing.lowWater.nanoseconds / 1_000_000
+        let most = timing.grantCeiling.nanoseconds / 1_000_000
+        let ceiling = (takesWork ? min(max(left, least), most) : most) * thiefWorkers
         var count = Int(min(max(0, balance), ceiling) / typical)
         if count == 0, steal.request.idle > 0 { count = 1 }
         var jobs: [GrantedJob] = []

@@ -104,6 +104,8 @@ extension Coordinator {
     /// Victims that are looked at; one of the busiest two of them is asked.
     private static let sampleCount = 8
     private static let busiestCount = 2
+    /// Refusals in a row after which a thief takes its time although it knows others that may have work.
+    private static let hurriedTries = 8
     /// After so long without any sign of work a thief waits for news of loads.
     private static let workMemory = Duration.seconds(60)
 
@@ -175,8 +177,8 @@ extension Coordinator {
     }
 
     private mutating func refused(at now: Instant) {
-        thief.refusals = min(thief.refusals + 1, 16)
-        let doubled = timing.stealBackoffBase * Int(1 << (thief.refusals - 1))
+        thief.refusals = min(thief.refusals + 1, Self.hurriedTries + 16)
+        let doubled = timing.stealBackoffBase * Int(1 << max(0, thief.refusals - 1 - Self.hurriedTries))
         thief.nextTry = now + jittered(min(doubled, timing.stealBackoffCeiling))
     }
 
@@ -192,8 +194,9 @@ extension Coordinator {
         guard !grant.jobs.isEmpty else {
             thief.hints = grant.others.filter { $0 != node && $0 != victim }.reversed()
             refused(at: now)
-            // A hint is worth a try at once, but not in a circle.
-            if !thief.hints.isEmpty, thief.refusals <= Limits.stealHintCount { thief.nextTry = now }
+            // Somebody else is worth a try at once, but not in a circle.
+            let knowsAnother = !thief.hints.isEmpty || hasWaitingWork
+            if knowsAnother, thief.refusals <= Self.hurriedTries { thief.nextTry = now }
             return
         }
         thief.refusals = 0

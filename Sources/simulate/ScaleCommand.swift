@@ -21,6 +21,7 @@ struct ScaleCommand: ParsableCommand {
     @Option(help: "Machines that are replaced in that scenario.") var replacements = 20
     @Option(help: "Sizes of the clusters whose costs are compared.") var flatNodes = "10,100,200,1000"
     @Option(help: "Jobs for each slot in that comparison.") var flatJobs = 100
+    @Option(help: "Virtual seconds from one report of the progress to the next.") var interval = 30
     @Flag(help: "Tells of the progress on stderr.") var progress = false
 
     func run() throws {
@@ -40,11 +41,12 @@ struct ScaleCommand: ParsableCommand {
         let world = ScaleWorld(plan: plan)
         let clock = ContinuousClock()
         let began = clock.now
+        world.progressInterval = .seconds(interval)
         if progress {
             world.onProgress = { world in
                 var line =
                     "\(plan.name): \((world.now - .origin).inSeconds.text(0)) s, \(world.doneCount) done, "
-                    + "\(world.idleSlots) idle, busy \((world.busyShare * 100).text(2)) %, "
+                    + "\(world.idleSlots) idle, \(world.waiting) wait, \(world.behind) behind others, busy \((world.busyShare * 100).text(2)) %, "
                     + "wall \((clock.now - began).inSeconds.text(1)) s\n"
                 line.withUTF8 { bytes in _ = write(STDERR_FILENO, bytes.baseAddress, bytes.count) }
             }
