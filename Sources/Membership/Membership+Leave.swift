@@ -18,16 +18,18 @@ extension Membership {
 
     // MARK: Leaving
 
-    mutating func leave(at now: Instant, into effects: inout [MembershipEffect]) {
-        guard !isLeaving else { return }
-        isLeaving = true
+    /// Says good-bye: `.left`, or `.dead` when this node will come back. Who said the latter may still say the former.
+    mutating func leave(saying status: MemberStatus, at now: Instant, into effects: inout [MembershipEffect]) {
+        guard farewell.map({ $0 < status }) ?? true else { return }
+        farewell = status
         seeds.nextTry = nil
         probes = []
         var update = ownUpdate
-        update.status = .left
+        update.status = status
+        update.accuser = status == .dead ? identity.id : nil
         set(identity.id, update, at: now) { _ in }
         guard table.presentCount > 0 else { return finishLeaving(into: &effects) }
-        updates.insert(Self.withoutFacts(update), about: identity.id)
+        updates.insert(toTell(update), about: identity.id)
         leaveBy = now + configuration.leaveTimeout
         gossip(at: now, into: &effects)
     }

@@ -1,6 +1,6 @@
 // What happens to the nodes of a world: starts and ends of processes, stalls and pauses, cuts of the network.
 
-internal import ClusterModel
+package import ClusterModel
 internal import Membership
 
 extension World {
@@ -69,6 +69,12 @@ extension World {
     }
 
     package func leave(_ node: SimulatedNode) { if node.isRunning { deliver(.leave, to: node) } }
+
+    package func leaveForRestart(_ node: SimulatedNode) { if node.isRunning { deliver(.leaveForRestart, to: node) } }
+
+    package func change(_ node: SimulatedNode, to standing: MemberStanding) {
+        if node.isRunning { deliver(.standing(standing), to: node) }
+    }
 
     func end(_ node: SimulatedNode, _ state: SimulatedNode.State) {
         node.state = state
@@ -158,5 +164,11 @@ extension World {
         let running = running
         guard let first = running.first else { return true }
         return running.allSatisfy { $0.core.digest == first.core.digest && $0.core.presentCount == running.count }
+            && running.allSatisfy { node in Self.standings(node) == Self.standings(first) }
+    }
+
+    /// Of all that the node remembers, the dead included: by id.
+    private static func standings(_ node: SimulatedNode) -> [MemberStanding] {
+        node.core.members.map(\.facts.standing)
     }
 }

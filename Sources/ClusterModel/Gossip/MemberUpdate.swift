@@ -59,7 +59,7 @@ package enum MemberStatus: UInt8, Hashable, Comparable, Sendable, CaseIterable {
     case alive = 0
     /// Somebody's probe failed; the member has time to refute it.
     case suspect = 1
-    /// Convicted: a suspicion was not refuted in time.
+    /// Convicted: a suspicion was not refuted in time. Or it said itself that it ends and will come back.
     case dead = 2
     /// It said good-bye itself.
     case left = 3
@@ -75,9 +75,11 @@ package struct MemberUpdate: Hashable, Sendable {
     /// Raised by the member alone, to refute a suspicion.
     package var incarnation: UInt32
     package var status: MemberStatus
-    /// Who says so; set for suspect and dead, where a node counts how many others have found the same.
+    /// Who says so; set for suspect and dead, where a node counts how many others have found the same. The member itself
+    /// where it ends for a restart.
     package var accuser: NodeID?
-    /// Set when the status is alive and in full exchanges; left out elsewhere to save space.
+    /// Set when the status is alive, in full exchanges, and when the member does not serve; left out elsewhere to save
+    /// space. So an update without them says that the member serves.
     package var facts: MemberFacts?
     /// Seconds for which it has been dead or has left, so that all nodes forget it at about the same time; 0 for others.
     package var statusAgeSeconds: UInt32
@@ -98,6 +100,9 @@ package struct MemberUpdate: Hashable, Sendable {
     package var rank: MemberRank {
         MemberRank(boot: identity.boot, incarnation: incarnation, status: status)
     }
+
+    /// Whether the member itself says that its process ends and will come back: its own word needs no confirmation.
+    package var isOwnVerdict: Bool { status == .dead && accuser == identity.id }
 
     /// Whether the fields agree with each other and with the limits; what came from outside is checked with this.
     package var isConsistent: Bool {
