@@ -88,7 +88,11 @@ let package = Package(
                 .product(name: "X509", package: "swift-certificates"),
             ],
             swiftSettings: strict),
-        .target(name: "ImageSources", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .target(name: "CMemoryFile"),
+        .target(
+            name: "ImageSources",
+            dependencies: ["CMemoryFile", "ClusterModel", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
         .target(
             name: "NodeRuntime",
             dependencies: [
@@ -195,6 +199,10 @@ let package = Package(
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ImageSourcesTests",
+            dependencies: ["CMemoryFile", "ClusterModel", "ImageSources"],
             swiftSettings: strict),
         .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
         .testTarget(

@@ -59,6 +59,27 @@ package enum Limits {
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 
+    // MARK: Bytes of images
+
+    /// Equal files of one directory after which it is taken to be on a file system that two nodes share.
+    package static let sharedFileSystemProofCount = 3
+    /// Directories of which a node remembers whether they are shared.
+    package static let sharedDirectoryCount = 4_096
+    /// Digests of files that a node remembers.
+    package static let sourceDigestCount = 4_096
+    /// Bytes of an image that are read, or sent, at once.
+    package static let sourceChunkByteCount = 256 << 10
+    /// Threads that fetch images ahead.
+    package static let sourceFetchCount = 8
+    /// Images that are open or being fetched ahead of their jobs.
+    package static let prefetchedSourceCount = 256
+    /// Files that are offered to another node in one message.
+    package static let spoolOfferCount = 256
+    /// Files that one node sends for spooling at the same time.
+    package static let spoolSendCount = 4
+    /// Files that a report names of those that could not be spooled.
+    package static let spoolReportCount = 20
+
     // MARK: Between nodes
 
     /// Longest datagram, sealing included: fits every path's MTU with room for tunnels (DESIGN §5).

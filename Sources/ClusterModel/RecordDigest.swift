@@ -43,6 +43,14 @@ extension Record {
     package var stamp: RecordStamp {
         var mix = StampMixer(key.bits.high ^ 0x9E37_79B9_7F4A_7C15)
         mix.add(key.bits.low)
+        // Which of the optional fields follow, so that none can be taken for another.
+        var presence: UInt64 = 1
+        presence = presence << 1 | (resultDigest == nil ? 0 : 1)
+        presence = presence << 1 | (runner == nil ? 0 : 1)
+        presence = presence << 1 | (lastFailure == nil ? 0 : 1)
+        presence = presence << 1 | (specification.fingerprint == nil ? 0 : 1)
+        presence = presence << 1 | (specification.origin == nil ? 0 : 1)
+        mix.add(presence)
         mix.add(UInt64(epoch) << 32 | UInt64(outcome.rawValue))
         mix.add(UInt64(attempts) << 32 | UInt64(failures))
         if let digest = resultDigest {

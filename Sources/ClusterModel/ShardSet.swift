@@ -29,6 +29,9 @@ package struct ShardSet: Hashable, Sendable {
         words[shard.rawValue / 64] >> UInt64(shard.rawValue % 64) & 1 == 1
     }
 
+    /// Whether the shard of a key is among them.
+    package func contains(_ key: JobKey) -> Bool { contains(layout.shard(of: key)) }
+
     package mutating func insert(_ shard: ShardIndex) {
         words[shard.rawValue / 64] |= 1 << UInt64(shard.rawValue % 64)
     }

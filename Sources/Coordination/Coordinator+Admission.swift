@@ -166,7 +166,7 @@ extension Coordinator {
         if let known = answeredAdmissions.last(where: { $0.peer == peer && $0.answer.number == request.number }) {
             return send(.admitted(known.answer), to: peer, &effects)
         }
-        guard drain == nil, !isStopping else { return }
+        guard drain == nil, !isStopping, !configuration.isReadOnly else { return }
         try merge(Catalogue(batches: [request.batch]), ledger: ledger, into: &effects)
         guard let batch = try batch(request.batch.id, ledger: ledger), !batch.isRemoved else {
             let refusal = "the batch \(request.batch.id.name) was removed"
@@ -196,7 +196,7 @@ extension Coordinator {
                     admission.known += 1
                     // Admitted a moment ago and the answer was lost: its copies may still be on their way.
                     for peer in try ledger.creditors(of: entry.key) {
-                        owed[peer] = try ledger.owe(entry.key, to: peer)
+                        owed[peer] = try owe(entry.key, to: peer, ledger: ledger)
                     }
                     continue
                 }
@@ -205,7 +205,7 @@ extension Coordinator {
             } else {
                 admission.new += 1
             }
-            let effect = try ledger.merge(record, result: nil)
+            let effect = try merge(record, result: nil, ledger: ledger)
             for (peer, sequence) in try owe(record.key, ledger: ledger) { owed[peer] = sequence }
             enqueue(effect)
         }

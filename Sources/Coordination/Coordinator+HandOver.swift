@@ -66,17 +66,13 @@ struct HandOver: Sendable {
     }
 
     /// A replica has committed a copy.
-    mutating func note(_ stamp: RecordStamp, by peer: NodeID) {
-        guard !shards.isEmpty else { return }
-        for shard in shards.keys {
-            guard var buckets = shards[shard]?.confirmations[peer],
-                let bucket = buckets.firstIndex(where: { $0.missing[stamp.key] == stamp })
-            else { continue }
-            buckets[bucket].missing[stamp.key] = nil
-            if buckets[bucket].missing.isEmpty { buckets[bucket] = Confirmation(digest: buckets[bucket].pending) }
-            shards[shard]?.confirmations[peer] = buckets
-            return
-        }
+    mutating func note(_ stamp: RecordStamp, of shard: ShardIndex, by peer: NodeID) {
+        guard var buckets = shards[shard]?.confirmations[peer],
+            let bucket = buckets.firstIndex(where: { $0.missing[stamp.key] == stamp })
+        else { return }
+        buckets[bucket].missing[stamp.key] = nil
+        if buckets[bucket].missing.isEmpty { buckets[bucket] = Confirmation(digest: buckets[bucket].pending) }
+        shards[shard]?.confirmations[peer] = buckets
     }
 
     /// Whether a replica holds what this node holds of a bucket now.
@@ -101,7 +97,7 @@ extension Coordinator {
             return
         }
         try offerStrays(at: now, ledger: ledger, into: &effects)
-        if drain == nil { try dropConfirmed(ledger: ledger, into: &effects) }
+        if drain == nil, !configuration.isReadOnly { try dropConfirmed(ledger: ledger, into: &effects) }
     }
 
     private mutating func findStrays(at now: Instant, ledger: some Ledger) throws(LedgerError) {

@@ -131,8 +131,7 @@ extension Coordinator {
             leases.nextCheck = leases.nextCheck ?? now + Self.leaseCheckInterval
         }
         let typical = typicalDuration.map { UInt64(max(1, $0.nanoseconds / 1_000_000)) } ?? 0
-        let others = loads.filter { $0.key != steal.thief && $0.value.backlog > 0 && members[$0.key]?.isAlive == true }
-            .sorted { ($0.value.backlog, $0.key) > ($1.value.backlog, $1.key) }.prefix(Limits.stealHintCount).map(\.key)
+        let others = jobs.isEmpty ? busiest(without: steal.thief) : []
         send(
             .grant(
                 StealGrant(
@@ -140,6 +139,18 @@ extension Coordinator {
                     leaseMilliseconds: UInt64(timing.lease.nanoseconds / 1_000_000), typicalMilliseconds: typical,
                     backlog: UInt64(backlog), others: others)),
             to: steal.thief, &effects)
+    }
+
+    /// Those who had most to do when they were last heard of.
+    private func busiest(without thief: NodeID) -> [NodeID] {
+        var found: [(backlog: UInt64, id: NodeID)] = []
+        for (id, load) in loads where load.backlog > 0 && id != thief && members[id]?.isAlive == true {
+            let place = found.firstIndex { ($0.backlog, $0.id) < (load.backlog, id) } ?? found.endIndex
+            guard place < Limits.stealHintCount else { continue }
+            found.insert((load.backlog, id), at: place)
+            if found.count > Limits.stealHintCount { found.removeLast() }
+        }
+        return found.map(\.id)
     }
 
     // MARK: Renewals and returns

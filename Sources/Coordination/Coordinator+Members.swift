@@ -44,6 +44,8 @@ extension Coordinator {
         guard after != members || isFirst else { return }
         let before = members
         members = after
+        findNextReplacement()
+        sendsToAll = true
         for (id, known) in before.sorted(by: { $0.key < $1.key }) where id != node && known.isAlive {
             let next = after[id]
             if next?.isAlive != true || next?.boot != known.boot { forgetProcess(of: id) }
@@ -59,7 +61,8 @@ extension Coordinator {
 
     /// A drain decides for itself; otherwise the node is what it was told to say of itself.
     private func ownStanding(_ list: [ClusterMember]) -> MemberStanding {
-        if let drain, drain.order.mode == .leave { return .draining }
+        let hasHeirs = list.contains { $0.id != node && $0.isAlive && $0.standing == .serving }
+        if let drain, drain.order.mode == .leave, hasHeirs { return .draining }
         let told = list.first { $0.id == node }?.standing ?? .serving
         return told == .failing ? .failing : .serving
     }
@@ -68,6 +71,7 @@ extension Coordinator {
     private mutating func forgetProcess(of id: NodeID) {
         if !isBroken(by: .keepLeaseOfDead) { endLeases(of: id) }
         peers[id] = nil
+        unansweredPeers.remove(id)
         comparisons.forget(id)
         handOver.forget(id)
         loads[id] = nil
@@ -135,6 +139,8 @@ extension Coordinator {
                 takeOvers[shard] = nil
             }
         }
+        pendingCount = nil
+        comparisons.shared = nil
         primaryShards = primary
         replicaShards = replica
         dropForeignLeases()
@@ -159,11 +165,11 @@ extension Coordinator {
         comparisons.unsynced[shard] = partners.isEmpty ? nil : partners
     }
 
-    /// When the next dead member has been away for long enough to be replaced.
-    var nextReplacement: Instant? {
-        members.values.compactMap { member in
-            member.isReplaced ? nil : member.absentSince.map { $0 + timing.replaceAfter }
-        }.min()
+    private mutating func findNextReplacement() {
+        nextReplacement =
+            members.values.compactMap { member in
+                member.isReplaced ? nil : member.absentSince.map { $0 + timing.replaceAfter }
+            }.min()
     }
 
     /// Replaces members whose absence has lasted, ends leases that were not renewed.
@@ -175,16 +181,15 @@ extension Coordinator {
                 guard let since = known.absentSince, now - since >= timing.replaceAfter else { continue }
                 members[id]?.isReplaced = true
             }
+            findNextReplacement()
             try replacePlacement(at: now, ledger: ledger, into: &effects)
         }
         try expireLeases(at: now, ledger: ledger, into: &effects)
     }
 
     mutating func take(loads list: [MemberLoad], at now: Instant) {
-        var after: [NodeID: LoadFigures] = [:]
-        for load in list where load.id != node && members[load.id]?.isAlive == true { after[load.id] = load.figures }
-        loads = after
-        thief.hear(of: loads, at: now)
+        for load in list where load.id != node && members[load.id]?.isAlive == true { loads[load.id] = load.figures }
+        thief.hear(of: list.lazy.map(\.figures), at: now)
     }
 
     /// Members that are there, without this node, in order of their ids.

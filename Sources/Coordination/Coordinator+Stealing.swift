@@ -88,10 +88,15 @@ struct Thief: Sendable {
     }
 
     /// News of loads end the backoff when there is something to get.
-    mutating func hear(of loads: [NodeID: LoadFigures], at now: Instant) {
-        guard loads.values.contains(where: { $0.backlog > 0 || $0.busy > 0 }) else { return }
-        lastWork = now
-        if asked == nil, loads.values.contains(where: { $0.backlog > 0 }), nextTry == nil { nextTry = now }
+    mutating func hear(of news: some Sequence<LoadFigures>, at now: Instant) {
+        var isBusy = false
+        for load in news {
+            isBusy = isBusy || load.backlog > 0 || load.busy > 0
+            guard load.backlog > 0 else { continue }
+            if asked == nil, nextTry == nil { nextTry = now }
+            break
+        }
+        if isBusy { lastWork = now }
     }
 }
 

@@ -37,6 +37,8 @@ package struct Coordinator: Sendable {
     /// Before it has heard of members, a node of a cluster claims nothing.
     var isSettled: Bool
     var takeOvers: [ShardIndex: TakeOver] = [:]
+    /// When the next dead member has been away for long enough to be replaced.
+    var nextReplacement: Instant?
     var loads: [NodeID: LoadFigures] = [:]
 
     // MARK: Work
@@ -59,10 +61,17 @@ package struct Coordinator: Sendable {
     var parkedSteals: [ParkedSteal] = []
     var nextRenewal: Instant?
     /// Jobs of this node's shards that nobody has started, at the end of the latest step.
-    var backlog = 0
+    package internal(set) var backlog = 0
+    /// Pending records of the shards of which this node is primary; nil when they have to be counted.
+    var pendingCount: Int?
 
     // MARK: Data
     var peers: [NodeID: PeerState] = [:]
+    /// Those that have not confirmed everything that was sent.
+    var unansweredPeers: Set<NodeID> = []
+    /// Those to whom there may be something to send; all to whom something is owed when `sendsToAll`.
+    var pendingPeers: Set<NodeID> = []
+    var sendsToAll = true
     var comparisons = Comparisons()
     var handOver = HandOver()
     /// Shards of which this node was a replica: what of them is here is handed over without waiting for the outbox.
@@ -116,7 +125,7 @@ package struct Coordinator: Sendable {
 
     package var isPaused: Bool { isNodePaused || catalogue.isPaused }
     /// Whether the node claims and steals.
-    var takesWork: Bool { isSettled && !isPaused && !isStopping && drain == nil }
+    var takesWork: Bool { isSettled && !isPaused && !isStopping && drain == nil && !configuration.isReadOnly }
     /// Whether there is another node to talk to.
     var hasPeers: Bool { members.count > 1 }
     var node: NodeID { configuration.node }
@@ -174,7 +183,7 @@ package struct Coordinator: Sendable {
         _ message: CoordinationMessage, from sender: NodeID, at now: Instant, ledger: some Ledger,
         into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
-        guard sender != node else { return }
+        guard sender != node, !configuration.isReadOnly || message.changesNothing else { return }
         switch message {
         case .copies(let batch): try accept(batch, from: sender, at: now, ledger: ledger, into: &effects)
         case .receipts(let receipts): try take(receipts, from: sender, at: now, ledger: ledger, into: &effects)
@@ -208,11 +217,14 @@ package struct Coordinator: Sendable {
             queue.insert(QueueEntry(key: key, position: position))
         }
         isRefillCut = false
-        try continueBulkOperations(ledger: ledger, into: &effects)
-        if isDroppingRemoved {
+        if !configuration.isReadOnly { try continueBulkOperations(ledger: ledger, into: &effects) }
+        if isDroppingRemoved, !configuration.isReadOnly {
             isDroppingRemoved = try ledger.dropRemoved(limit: Limits.submissionChunkCount) > 0
+            pendingCount = nil
         }
         try expire(at: now, ledger: ledger, into: &effects)
+        guard !configuration.isReadOnly else { return try finishReadOnlyStep(at: now, ledger: ledger, into: &effects) }
+        try retarget(ledger: ledger)
         if takesWork { try dispatch(at: now, ledger: ledger, into: &effects) }
         if hasPeers {
             backlog = try countBacklog(ledger: ledger)
@@ -220,11 +232,11 @@ package struct Coordinator: Sendable {
             if takesWork { try steal(at: now, ledger: ledger, into: &effects) }
             renewHeld(at: now, into: &effects)
             try compareWithPeers(at: now, ledger: ledger, into: &effects)
-            try retarget(ledger: ledger)
             try handOverStrays(at: now, ledger: ledger, into: &effects)
+            // What is owed by anything above leaves in this step: nothing else would wake the core for it.
+            try resendSubmissions(at: now, ledger: ledger, into: &effects)
             try replicate(at: now, ledger: ledger, into: &effects)
             try settleAdmissions(at: now, ledger: ledger, into: &effects)
-            try resendSubmissions(at: now, ledger: ledger, into: &effects)
             expireOperations(at: now, into: &effects)
             try compareCatalogue(at: now, ledger: ledger, into: &effects)
         }
@@ -232,9 +244,24 @@ package struct Coordinator: Sendable {
         outboxCount = try ledger.outboxCount(nil)
     }
 
+    /// What a node still does that cannot write: compares, hands over, sends what it owes.
+    private mutating func finishReadOnlyStep(
+        at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
+    ) throws(LedgerError) {
+        retargeting = nil
+        guard hasPeers else { return }
+        renewHeld(at: now, into: &effects)
+        try compareWithPeers(at: now, ledger: ledger, into: &effects)
+        try handOverStrays(at: now, ledger: ledger, into: &effects)
+        try replicate(at: now, ledger: ledger, into: &effects)
+        outboxCount = try ledger.outboxCount(nil)
+    }
+
     /// When `finishStep` wants to be called again without an input; nil when nothing is waiting for time.
     package var nextDeadline: Instant? {
-        if !bulkOperations.isEmpty || isDroppingRemoved || retargeting != nil { return .origin }
+        if !configuration.isReadOnly, !bulkOperations.isEmpty || isDroppingRemoved || retargeting != nil {
+            return .origin
+        }
         if takesWork, isRefillCut { return .origin }
         var deadlines: [Instant?] = [takesWork ? deferred.nextDue : nil, drain?.nextLook]
         if hasPeers {
@@ -244,7 +271,7 @@ package struct Coordinator: Sendable {
                 submissions.values.map(\.nextLook).min(), admissions.map(\.deadline).min(),
                 operations.values.map(\.deadline).min(),
             ]
-            for peer in peers.values { deadlines.append(peer.resendAt) }
+            for peer in unansweredPeers { deadlines.append(peers[peer]?.resendAt) }
         }
         return deadlines.compactMap(\.self).min()
     }

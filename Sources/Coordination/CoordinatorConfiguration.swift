@@ -12,6 +12,9 @@ package struct CoordinatorConfiguration: Sendable {
     package var replicas: Int
     /// Whether the node claims work before it has heard of members: one that is no part of a cluster.
     package var isAlone: Bool
+    /// The ledger can be read and not written: the node takes nothing in, and hands over what it holds. Its transactions
+    /// are rolled back; of its effects only those count that `CoordinatorEffect.isWithoutCommit` allows.
+    package var isReadOnly = false
     /// Transient failures after which a job is failed; 1 or more.
     package var maximumFailures: UInt32
     /// Starts without any end (node died) after which a job is failed.

@@ -105,6 +105,7 @@ package enum CoordinatorInput: Hashable, Sendable {
     /// All members that have not left, this node included. Before the first one the node claims nothing, unless it was
     /// made alone.
     case members([ClusterMember])
+    /// What was heard anew; what is not among it stays as it was.
     case loads([MemberLoad])
     /// A message of a member, checked for its limits.
     case message(CoordinationMessage, from: NodeID)
@@ -120,6 +121,30 @@ package enum CoordinatorEffect: Hashable, Sendable {
     /// Delivered at most a few times, perhaps never; order is not kept.
     case send(NodeID, CoordinationMessage)
     case event(CoordinatorEvent)
+}
+
+extension CoordinationMessage {
+    /// Whether a node that cannot write may take it.
+    var changesNothing: Bool {
+        switch self {
+        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
+        case .copies, .catalogueDigest, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
+            .operated:
+            false
+        }
+    }
+}
+
+extension CoordinatorEffect {
+    /// Whether the effect may be carried out although its transaction was rolled back: what says nothing but what the
+    /// ledger held before, or offers a copy that the receiver commits by itself.
+    package var isWithoutCommit: Bool {
+        guard case .send(_, let message) = self else { return false }
+        switch message {
+        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest: return true
+        case .receipts, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate, .operated: return false
+        }
+    }
 }
 
 package enum CoordinatorReply: Hashable, Sendable {

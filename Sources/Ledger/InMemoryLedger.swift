@@ -1,4 +1,4 @@
-// The ledger as plain collections: what `SQLiteLedger` must be indistinguishable from, and the disk of a simulated node.
+// The ledger as plain collections: what `SQLiteLedger` must be indistinguishable from, and a simulated node's disk.
 //
 // Invariants:
 // - Every change goes through a `set`, which notes its inverse: a transaction costs what it changes and not what is
@@ -30,6 +30,10 @@ package final class InMemoryLedger: Ledger {
     /// The tally at `begin`, nil outside of a transaction.
     private var saved: Tally?
     private var journal: [Inverse] = []
+    private var committedCount = 0
+
+    /// Changes of single rows since the beginning, those of the open transaction included.
+    package var changeCount: Int { committedCount + journal.count }
 
     /// - Parameter node: nil where no record is ever dropped, or none names an origin.
     package init(layout: ShardLayout = .standard, node: NodeID? = nil) {
@@ -72,6 +76,7 @@ package final class InMemoryLedger: Ledger {
     package func commit() throws(LedgerError) {
         guard saved != nil else { throw .invalid("no transaction is open") }
         saved = nil
+        committedCount += journal.count
         journal.removeAll(keepingCapacity: true)
     }
 

@@ -60,7 +60,7 @@ struct LedgerIdentity {
         return identity
     }
 
-    /// Raises the boot counter and marks the ledger as in use, durably; the digests on disk are out of date from now on.
+    /// Raises the boot counter and marks the ledger as in use, durably. From now on digests on disk would be out of date.
     func noteOpened(_ connection: SQLConnection) throws(LedgerError) {
         try connection.transaction { () throws(LedgerError) in
             try connection.execute(

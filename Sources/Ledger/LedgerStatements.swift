@@ -88,7 +88,8 @@ struct LedgerStatements {
         owedTo = try prepare(
             """
             SELECT \(OutboxRow.columns), r.key FROM outbox o INDEXED BY outbox_target
-            CROSS JOIN records r ON r.sequence = o.record WHERE o.target = ? AND o.sequence > ? ORDER BY o.sequence LIMIT ?
+            CROSS JOIN records r ON r.sequence = o.record
+            WHERE o.target = ? AND o.sequence > ? ORDER BY o.sequence LIMIT ?
             """)
         creditors = try prepare("SELECT \(OutboxRow.columns) FROM outbox o WHERE o.record = ?")
 

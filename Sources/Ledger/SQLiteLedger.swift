@@ -35,7 +35,8 @@ package struct LedgerOptions: Sendable {
     package var schema = Schema.current
 
     package enum IntegrityCheck: Sendable {
-        /// After a crash, and where the stored digests are damaged: all tables but `results`, whose rows are checked by their checksum when they are read.
+        /// After a crash, and where the stored digests are damaged: all tables but `results`, whose rows are checked by
+        /// their checksum when they are read.
         case afterUncleanStop
         /// At every start, every table: O(size of the file).
         case everything
@@ -103,7 +104,7 @@ package final class SQLiteLedger: Ledger {
     ///
     /// - Parameters:
     ///   - layout: must be that with which the ledger was made.
-    ///   - identity: the node id that a new ledger is made under, random where it is nil; one that exists keeps its own.
+    ///   - identity: the node id that a new ledger is made under, random where nil; one that exists keeps its own.
     ///
     /// Throws `locked`, `newerSchema`, `corrupt`, `invalid` (another shard layout), `diskFull`, `ioError`.
     package init(

@@ -206,8 +206,8 @@ package struct Node: Sendable {
         return WorkerPool(
             configuration,
             openSource: { assignment in
-                FileSource.open(assignment.specification.source, maximumBytes: maximumBytes)
-                    .map { OpenedSource(descriptor: $0) }
+                FileSource.openFile(assignment.specification.source, maximumBytes: maximumBytes)
+                    .map { OpenedSource(descriptor: $0.descriptor, of: $0) }
             },
             validate: { stored in
                 guard let result = try? ResultCodec.decode(stored.body) else { return false }

@@ -15,14 +15,15 @@ extension Slot {
     }
 
     func work(
-        _ assignment: Assignment, source: Result<OpenedSource, Failure>, on worker: WorkerChild,
-        prefetched: inout Prefetched?
+        _ assignment: Assignment, source: Result<OpenedSource, Failure>, on worker: WorkerChild
     ) -> WorkerFate {
         let began = MonotonicClock.nanoseconds()
         let descriptor: CInt
         switch source {
         case .failure(let failure):
-            finish(assignment, .failed(failure), began: began)
+            // A stop ends the waiting for a source: nothing was tried.
+            let isStopped = failure.code == .sourceUnreachable && stopDeadline != nil
+            finish(assignment, isStopped ? .returned : .failed(failure), began: began)
             return .survived
         case .success(let opened): descriptor = opened.descriptor
         }
@@ -46,7 +47,7 @@ extension Slot {
             }
             return .neverBegan
         }
-        switch awaitAnswer(worker, deadline: deadline, prefetched: &prefetched) {
+        switch awaitAnswer(worker, deadline: deadline) {
         case .answered(let outcome):
             worker.jobs += 1
             finish(assignment, outcome, began: began)
@@ -68,10 +69,9 @@ extension Slot {
     }
 
     /// Returns with the worker idle (`answered`) or buried.
-    private func awaitAnswer(_ worker: WorkerChild, deadline: Int64, prefetched: inout Prefetched?) -> Answer {
+    private func awaitAnswer(_ worker: WorkerChild, deadline: Int64) -> Answer {
         var pageDeadline = deadline
         var page: UInt32 = 0
-        prefetchNext(&prefetched)
         while true {
             let stop = stopDeadline
             switch worker.wait(until: min(pageDeadline, stop ?? .max), wake: wake) {
@@ -89,9 +89,7 @@ extension Slot {
             case .frame(.failure(let failure)): return .answered(.failed(failure))
             case .frame(let frame): return .died(nonsense(worker, "a message out of place (\(frame.kind))"))
             case .broken(let error): return .died(nonsense(worker, error.text))
-            case .woken:
-                clearWake()
-                prefetchNext(&prefetched)
+            case .woken: clearWake()
             case .ended:
                 let insideFrame = worker.isInsideFrame
                 return .died(bury(worker, patience: .seconds(2)).failure(insideFrame: insideFrame))
@@ -109,16 +107,6 @@ extension Slot {
     private func nonsense(_ worker: WorkerChild, _ what: String) -> Failure {
         _ = bury(worker)
         return Failure(.workerProtocol, "the worker sent \(what)")
-    }
-
-    /// Opens the next job's source while the worker is busy, so that its first read finds it in memory.
-    private func prefetchNext(_ prefetched: inout Prefetched?) {
-        guard let next = shared.withLock({ $0.stopDeadline == nil ? $0.queue.first : nil }) else { return }
-        let isThere = prefetched.map { $0.assignment == next } ?? false
-        if isThere { return }
-        let source = callbacks.openSource(next)
-        if case .success(let opened) = source { opened.prefetch() }
-        prefetched = Prefetched(assignment: next, source: source)
     }
 
     private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {

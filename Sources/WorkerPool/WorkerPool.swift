@@ -17,8 +17,9 @@ package final class WorkerPool: Sendable {
     private let callbacks: Callbacks
 
     /// - Parameters:
-    ///   - openSource: opens a job's image. Runs on the slot's thread, for the next job while the current one runs: it must
-    ///     be bounded in time, for the deadlines of the slot are watched by the same thread.
+    ///   - openSource: opens a job's image. Runs on the slot's thread when the job is taken up, and may wait for the image
+    ///     to arrive: no deadline runs yet. After `stop` it has to end soon, best with `source-unreachable`: then the job
+    ///     counts as given back.
     ///   - validate: whether a result is well-formed; runs on the slot's thread.
     ///   - onOutcome: the outcome and the milliseconds since the job was taken up; on the slot's thread, or on the
     ///     caller's of `assign`, `cancelQueued` and `stop` for what never began. It may call `assign`.

@@ -9,6 +9,7 @@ import Testing
     /// Own targets that a target may import. A new target is added here with the layer it stands on.
     private static let layers: [String: Set<String>] = [
         "ClusterModel": [],
+        "CMemoryFile": [],
         "Wire": ["ClusterModel"],
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
@@ -18,7 +19,7 @@ import Testing
         "Ledger": ["ClusterModel"],
         "OCR": ["ClusterModel", "CTesseract"],
         "WorkerPool": ["ClusterModel", "CWorkerSandbox"],
-        "ImageSources": ["ClusterModel"],
+        "ImageSources": ["ClusterModel", "CMemoryFile"],
         "Submission": ["ClusterModel"],
         "Results": ["ClusterModel", "Ledger", "Wire"],
         "Configuration": ["ClusterModel"],
