@@ -212,8 +212,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport", "Wire",
-                "bare-loop", "node",
+                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport",
+                "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
