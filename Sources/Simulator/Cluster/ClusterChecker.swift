@@ -126,9 +126,18 @@ extension ClusterWorld {
             attempts: assignment.attempt, resultDigest: result.digest)
     }
 
+    private func isOwed(_ key: JobKey, by node: ClusterNode) -> Bool {
+        do throws(LedgerError) { return try !node.disk.creditors(of: key).isEmpty } catch {
+            violate(.ledger, "\(node.name) cannot read: \(error)")
+            return true
+        }
+    }
+
     /// Nobody is owed the record any more: every replica has it, as far as the node can know.
     private func checkSettled(_ key: JobKey, by node: ClusterNode) {
-        guard let core = node.core, let mine = record(key, on: node), jobs[key]?.mayBeGone == false else { return }
+        guard let core = node.core, let mine = record(key, on: node), jobs[key]?.mayBeGone == false,
+            !isOwed(key, by: node)
+        else { return }
         let shard = settings.layout.shard(of: key)
         let replicas = core.placement.replicas(of: shard)
         guard !replicas.isEmpty else { return }
