@@ -68,7 +68,7 @@ let package = Package(
         .executableTarget(
             name: "simulate",
             dependencies: [
-                "ClusterModel", "Membership", "Simulator",
+                "ClusterModel", "Coordination", "Membership", "Simulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -161,7 +161,8 @@ let package = Package(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
         .testTarget(name: "MembershipTests", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
         .testTarget(
-            name: "SimulatorTests", dependencies: ["ClusterModel", "Membership", "Simulator", "simulate"],
+            name: "SimulatorTests",
+            dependencies: ["ClusterModel", "Coordination", "Membership", "Simulator", "simulate"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "TransportTests",
@@ -211,7 +212,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "Configuration", "Membership", "Results", "Wire", "bare-loop", "node",
+                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport",
+                "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

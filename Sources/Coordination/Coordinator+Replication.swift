@@ -160,6 +160,7 @@ extension Coordinator {
                     entry = newer
                 }
                 _ = try ledger.acknowledge(entry)
+                for index in admissions.indices { admissions[index].note(receipt, by: peer) }
             }
             handOver.note(receipt.stamp, of: layout.shard(of: key), by: peer)
             // A thief's copy goes as soon as all replicas have it; whole shards go by hand-over.

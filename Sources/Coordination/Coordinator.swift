@@ -236,7 +236,7 @@ package struct Coordinator: Sendable {
             // What is owed by anything above leaves in this step: nothing else would wake the core for it.
             try resendSubmissions(at: now, ledger: ledger, into: &effects)
             try replicate(at: now, ledger: ledger, into: &effects)
-            try settleAdmissions(at: now, ledger: ledger, into: &effects)
+            settleAdmissions(at: now, into: &effects)
             expireOperations(at: now, into: &effects)
             try compareCatalogue(at: now, ledger: ledger, into: &effects)
         }

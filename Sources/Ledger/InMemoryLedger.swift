@@ -42,6 +42,30 @@ package final class InMemoryLedger: Ledger {
         drawers = Array(repeating: nil, count: layout.count)
     }
 
+    /// The same content in another ledger: an image of a disk. Outside of a transaction.
+    package func copy() -> InMemoryLedger {
+        precondition(saved == nil, "a copy of a ledger in a transaction")
+        let copy = InMemoryLedger(layout: layout, node: node)
+        copy.tally = tally
+        copy.settings = settings
+        copy.shelves = shelves.map { Shelf($0.batch) }
+        copy.shelfIndex = shelfIndex
+        func shelf(_ original: Shelf) -> Shelf {
+            guard let index = shelfIndex[original.batch.id] else { preconditionFailure("a shelf is not listed") }
+            return copy.shelves[index]
+        }
+        for (key, entry) in entries {
+            copy.place(
+                key,
+                Entry(
+                    sequence: entry.sequence, record: entry.record, result: entry.result,
+                    isDivergent: entry.isDivergent, shelf: shelf(entry.shelf)))
+        }
+        for (key, list) in debts { for debt in list { copy.place(key, debt.target, debt.sequence) } }
+        for (key, original) in origins { copy.place(key, originOf: shelf(original), isNoted: true) }
+        return copy
+    }
+
     // MARK: Transactions
 
     package func begin() throws(LedgerError) {

@@ -14,7 +14,7 @@ import Testing
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
         "Simulator": ["ClusterModel", "Membership", "Coordination", "Ledger"],
-        "simulate": ["ClusterModel", "Membership", "Simulator"],
+        "simulate": ["ClusterModel", "Membership", "Coordination", "Simulator"],
         "Transport": ["ClusterModel", "Wire"],
         "Ledger": ["ClusterModel"],
         "OCR": ["ClusterModel", "CTesseract"],

@@ -2,6 +2,7 @@
 
 import ClusterModel
 import Foundation
+import Synchronization
 import Testing
 import WorkerPool
 
@@ -29,6 +30,50 @@ import WorkerPool
         #expect(try harness.run("failure", 5) == .failed(Failure(.undecodable, "not an image")))
         #expect(try harness.run("ok", 6).isRecognised)
         #expect(harness.mailbox.now.pids.count == 1)
+    }
+
+    @Test func `the next job's source is not waited for while a job runs`() throws {
+        let events = Mutex<[String]>([])
+        let areAssigned = DispatchSemaphore(value: 0)
+        let harness = try PoolHarness(
+            openSource: { assignment in
+                if assignment.key.bits.low == 1 { areAssigned.wait() }
+                events.withLock { $0.append("open \(assignment.key.bits.low)") }
+                return Place.opened(assignment)
+            },
+            onAnswer: { _, answer in events.withLock { $0.append("end \(answer.assignment.key.bits.low)") } })
+        harness.assign("ok", 1)
+        harness.assign("ok", 2)
+        areAssigned.signal()
+        #expect(try harness.outcome(of: 2).isRecognised)
+        #expect(events.withLock { $0.prefix(3) } == ["open 1", "end 1", "open 2"])
+    }
+
+    @Test func `a job whose source has not come when the node stops is given back`() throws {
+        let isAsked = DispatchSemaphore(value: 0)
+        let hasStopped = DispatchSemaphore(value: 0)
+        let harness = try PoolHarness(openSource: { _ in
+            isAsked.signal()
+            hasStopped.wait()
+            return .failure(Failure(.sourceUnreachable, "the node stops"))
+        })
+        harness.assign("ok", 1)
+        isAsked.wait()
+        let pool = harness.pool
+        let end = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            pool.stop(deadline: .seconds(30))
+            end.signal()
+        }
+        // What had not begun is given back by then: the pool is stopping.
+        harness.assign("ok", 2)
+        try waitUntil("the pool stops") {
+            harness.assign("ok", 3)
+            return harness.mailbox.now.answer(to: 3) != nil
+        }
+        hasStopped.signal()
+        #expect(try harness.outcome(of: 1) == .returned)
+        end.wait()
     }
 
     @Test func `a worker is replaced after its number of jobs`() throws {
