@@ -18,13 +18,24 @@ extension ClusterWorld {
             if assignmentCount(node) > 0 { return "\(node.name) works" }
             let snapshot = core.snapshot
             if snapshot.isPaused { return "\(node.name) is paused" }
-            if snapshot.outboxCount > 0 { return "the outbox of \(node.name) holds \(snapshot.outboxCount)" }
+            if snapshot.outboxCount > 0 { return debts(of: node) }
             if snapshot.leasedCount > 0 { return "\(node.name) has \(snapshot.leasedCount) leases" }
             if snapshot.held > 0 { return "\(node.name) holds \(snapshot.held) stolen jobs" }
             if !snapshot.strayShards.isEmpty { return "\(node.name) has stray shards" }
             if snapshot.syncedShards != snapshot.replicaShards { return "\(node.name) has not compared all" }
         }
         return unequalShard()
+    }
+
+    private func debts(of node: ClusterNode) -> String {
+        do throws(LedgerError) {
+            var owed: [String] = []
+            for (target, count) in try node.disk.outboxTargets() {
+                guard let first = try node.disk.outbox(to: target, afterSequence: 0, limit: 1).first else { continue }
+                owed.append("\(count) to \(name(of: target)), first \(ClusterText.text(first.key))")
+            }
+            return "\(node.name) owes \(owed.joined(separator: "; "))"
+        } catch { return "\(node.name) cannot read: \(error)" }
     }
 
     private func unequalShard() -> String? {

@@ -126,6 +126,13 @@ extension ClusterWorld {
             attempts: assignment.attempt, resultDigest: result.digest)
     }
 
+    private func owes(_ key: JobKey, to id: NodeID, _ node: ClusterNode) -> Bool {
+        do throws(LedgerError) { return try node.disk.creditors(of: key).contains(id) } catch {
+            violate(.ledger, "\(node.name) cannot read: \(error)")
+            return true
+        }
+    }
+
     private func isOwed(_ key: JobKey, by node: ClusterNode) -> Bool {
         do throws(LedgerError) { return try !node.disk.creditors(of: key).isEmpty } catch {
             violate(.ledger, "\(node.name) cannot read: \(error)")
@@ -147,6 +154,8 @@ extension ClusterWorld {
                 other.placement.table == core.placement.table, replica.image == nil
             else { continue }
             guard let theirs = record(key, on: replica), Record.merge(theirs, mine) == theirs else {
+                // What came from its runner, the runner owes to all.
+                if disks.contains(where: { owes(key, to: id, $0) }) { continue }
                 let what = record(key, on: replica).map { ClusterText.text($0) } ?? "nothing"
                 violate(
                     .receipts,
