@@ -62,11 +62,13 @@ let package = Package(
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
-        .target(name: "Simulator", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
+        .target(
+            name: "Simulator", dependencies: ["ClusterModel", "Coordination", "Ledger", "Membership"],
+            swiftSettings: strict),
         .executableTarget(
             name: "simulate",
             dependencies: [
-                "ClusterModel", "Membership", "Simulator",
+                "ClusterModel", "Coordination", "Membership", "Simulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -159,7 +161,8 @@ let package = Package(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
         .testTarget(name: "MembershipTests", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
         .testTarget(
-            name: "SimulatorTests", dependencies: ["ClusterModel", "Membership", "Simulator", "simulate"],
+            name: "SimulatorTests",
+            dependencies: ["ClusterModel", "Coordination", "Membership", "Simulator", "simulate"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "TransportTests",
@@ -212,8 +215,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport", "Wire",
-                "bare-loop", "node",
+                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport",
+                "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -30,11 +30,19 @@ struct PendingAdmission: Sendable {
 
     let asker: Asker
     var admission: Admission
-    /// For each replica: the last of its outbox entries that matters.
-    var owed: [NodeID: Int64]
-    /// Replica sets of the jobs, each once.
-    var shards: ShardSet
+    /// Copies that no receipt has come for yet: by replica, the jobs with the outbox entries of their admission. A
+    /// receipt for such an entry, or for a later one that has replaced it, says that the replica has the job.
+    var owed: [NodeID: [JobKey: Int64]]
+    let shards: ShardSet
+    /// The replica sets to which the jobs were sent.
+    let table: PlacementTable
     let deadline: Instant
+
+    mutating func note(_ receipt: CopyReceipt, by peer: NodeID) {
+        guard let sequence = owed[peer]?[receipt.stamp.key], receipt.sequence >= sequence else { return }
+        owed[peer]?[receipt.stamp.key] = nil
+        if owed[peer]?.isEmpty == true { owed[peer] = nil }
+    }
 }
 
 /// An answer that may be asked for again, because it was lost.
@@ -184,7 +192,7 @@ extension Coordinator {
     ) throws(LedgerError) {
         var admission = Admission()
         admission.wantedCopies = wantedCopies
-        var owed: [NodeID: Int64] = [:]
+        var owed: [NodeID: [JobKey: Int64]] = [:]
         var shards = ShardSet(layout: layout)
         for entry in entries where entry.specification.batch == batch.id {
             var record = Record(key: entry.key, specification: entry.specification)
@@ -194,9 +202,15 @@ extension Coordinator {
                     let after = entry.specification.fingerprint, before != after
                 else {
                     admission.known += 1
-                    // Admitted a moment ago and the answer was lost: its copies may still be on their way.
-                    for peer in try ledger.creditors(of: entry.key) {
-                        owed[peer] = try ledger.owe(entry.key, to: peer)
+                    // Admitted a moment ago, here or by a primary that is gone, and the answer was lost: who has it is
+                    // not known. What has ended was owed by whoever ended it.
+                    if existing.outcome == .pending {
+                        for (peer, sequence) in try owe(entry.key, ledger: ledger) {
+                            owed[peer, default: [:]][entry.key] = sequence
+                        }
+                    }
+                    for peer in try ledger.creditors(of: entry.key) where owed[peer]?[entry.key] == nil {
+                        owed[peer, default: [:]][entry.key] = try owe(entry.key, to: peer, ledger: ledger)
                     }
                     continue
                 }
@@ -205,55 +219,42 @@ extension Coordinator {
             } else {
                 admission.new += 1
             }
-            let effect = try ledger.merge(record, result: nil)
-            for (peer, sequence) in try owe(record.key, ledger: ledger) { owed[peer] = sequence }
+            let effect = try merge(record, result: nil, ledger: ledger)
+            for (peer, sequence) in try owe(record.key, ledger: ledger) {
+                owed[peer, default: [:]][record.key] = sequence
+            }
             enqueue(effect)
         }
         let pending = PendingAdmission(
-            asker: asker, admission: admission, owed: owed, shards: shards, deadline: now + timing.copies)
-        if owed.isEmpty || isBroken(by: .confirmWithoutCopies) {
-            answer(pending, missing: [], into: &effects)
+            asker: asker, admission: admission, owed: isBroken(by: .confirmWithoutCopies) ? [:] : owed,
+            shards: shards, table: placement.table, deadline: now + timing.copies)
+        if pending.owed.isEmpty {
+            answer(pending, into: &effects)
         } else {
             admissions.append(pending)
         }
     }
 
     /// Answers those whose copies are committed at every replica that is there, or that have waited for long enough.
-    mutating func settleAdmissions(
-        at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
-    ) throws(LedgerError) {
-        guard !admissions.isEmpty else { return }
-        var oldest: [NodeID: Int64] = [:]
+    mutating func settleAdmissions(at now: Instant, into effects: inout [CoordinatorEffect]) {
         var index = 0
         while index < admissions.count {
             let pending = admissions[index]
-            var missing: Set<NodeID> = []
-            var waits = false
-            for (peer, sequence) in pending.owed {
-                if oldest[peer] == nil {
-                    oldest[peer] = try ledger.outbox(to: peer, afterSequence: 0, limit: 1).first?.sequence ?? .max
-                }
-                guard oldest[peer, default: .max] <= sequence else { continue }
-                missing.insert(peer)
-                if placement.alive.contains(peer) { waits = true }
-            }
-            if waits, now < pending.deadline {
+            if pending.owed.keys.contains(where: { placement.alive.contains($0) }), now < pending.deadline {
                 index += 1
                 continue
             }
-            answer(pending, missing: missing, into: &effects)
+            answer(pending, into: &effects)
             admissions.remove(at: index)
         }
     }
 
-    private mutating func answer(
-        _ pending: PendingAdmission, missing: Set<NodeID>, into effects: inout [CoordinatorEffect]
-    ) {
+    private mutating func answer(_ pending: PendingAdmission, into effects: inout [CoordinatorEffect]) {
         var admission = pending.admission
         // The job with the fewest copies counts.
         admission.copies =
             pending.shards.shards.map { shard in
-                placement.replicas(of: shard).count { $0 == node || !missing.contains($0) }
+                pending.table.replicas(of: shard).count { $0 == node || pending.owed[$0] == nil }
             }.min() ?? admission.wantedCopies
         // A node that is no replica has a copy all the same, until it has been handed over.
         admission.copies = max(1, admission.copies)

@@ -21,6 +21,8 @@ struct Comparisons: Sendable {
     var lists: [UInt64: SentList] = [:]
     var listCounts: [NodeID: Int] = [:]
     var nextDue: Instant? = .origin
+    /// Peers that are there, with the shards of which both are replicas, in a fixed order; nil when that has changed.
+    var shared: [(peer: NodeID, shards: [ShardIndex])]?
 
     struct SentList: Hashable, Sendable {
         let peer: NodeID
@@ -102,15 +104,17 @@ extension Coordinator {
         comparisons.nextDue = nextDue
     }
 
-    /// Peers that are there, with the shards of which both are replicas, in a fixed order.
-    private func sharedShards() -> [(NodeID, [ShardIndex])] {
+    private mutating func sharedShards() -> [(peer: NodeID, shards: [ShardIndex])] {
+        if let known = comparisons.shared { return known }
         var shared: [NodeID: [ShardIndex]] = [:]
         for shard in replicaShards.shards {
             for replica in placement.replicas(of: shard) where replica != node && placement.alive.contains(replica) {
                 shared[replica, default: []].append(shard)
             }
         }
-        return shared.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        let sorted = shared.sorted { $0.key < $1.key }.map { (peer: $0.key, shards: $0.value) }
+        comparisons.shared = sorted
+        return sorted
     }
 
     /// Offers the digests of some shards to a peer.
@@ -212,7 +216,8 @@ extension Coordinator {
     private mutating func repair(_ keys: [JobKey], to peer: NodeID) {
         var state = peers[peer] ?? PeerState()
         for key in keys where !state.addRepair(key) { break }
-        peers[peer] = state
+        keep(state, of: peer)
+        pendingPeers.insert(peer)
     }
 
     // MARK: Answering

@@ -45,21 +45,25 @@ extension Coordinator {
     /// How many assignments a slot may hold: the running one and enough short ones to cover `readAhead`.
     ///
     /// While a thief waits for a job that lies un-started in a slot, no slot gets another one to keep.
-    func depth(of slot: Slot) -> Int {
+    private func depth(of slot: Slot, _ readAhead: Int64) -> Int {
         guard parkedSteals.isEmpty else { return 1 }
         guard let typical = slot.typicalDuration, typical.nanoseconds > 0 else { return Limits.slotDepth }
-        let ahead = configuration.readAhead.nanoseconds / max(typical.nanoseconds, 1)
-        return min(Limits.slotDepth + Int(clamping: ahead), Limits.slotDepthCeiling)
+        return min(Limits.slotDepth + Int(clamping: readAhead / typical.nanoseconds), Limits.slotDepthCeiling)
     }
 
     /// Gives work to slots, the emptiest first, until every slot has its depth or nothing is left.
     mutating func dispatch(
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
+        let readAhead = configuration.readAhead.nanoseconds
         var level = 0
         while true {
-            let open = slots.indices.filter { slots[$0].assignments.count == level && level < depth(of: slots[$0]) }
-            for index in open {
+            // Whether a slot wants more than this level.
+            var isHigher = false
+            for index in slots.indices {
+                let depth = depth(of: slots[index], readAhead)
+                if depth > level + 1 { isHigher = true }
+                guard slots[index].assignments.count == level, level < depth else { continue }
                 guard let claimed = try claimNext(for: SlotIndex(index), at: now, ledger: ledger, into: &effects)
                 else {
                     recallForIdleSlots(into: &effects)
@@ -68,8 +72,16 @@ extension Coordinator {
                 effects.append(.run(SlotIndex(index), claimed))
             }
             level += 1
-            if level >= Limits.slotDepthCeiling || !slots.contains(where: { level < depth(of: $0) }) { return }
+            if level >= Limits.slotDepthCeiling || !isHigher { return }
+            if try isLastWork(ledger: ledger) { return }
         }
+    }
+
+    /// Whether so little is waiting that it is better kept for whoever is free first, here or elsewhere, than laid behind
+    /// a job of which nobody knows how long it takes. Then a slot waits for a commit between two jobs.
+    private mutating func isLastWork(ledger: some Ledger) throws(LedgerError) -> Bool {
+        guard hasPeers else { return false }
+        return try countBacklog(ledger: ledger) + held.waitingCount < slots.count
     }
 
     /// Nothing is waiting: a slot with more than one assignment gives one up for each slot that has none.
@@ -223,10 +235,16 @@ extension Coordinator {
         }
     }
 
-    /// Jobs of this node's shards that nobody has started.
-    func countBacklog(ledger: some Ledger) throws(LedgerError) -> Int {
+    /// Jobs of this node's shards that nobody has started. Counts shards only after the set of them has changed: it is
+    /// called in each step.
+    mutating func countBacklog(ledger: some Ledger) throws(LedgerError) -> Int {
         var pending = 0
-        for shard in primaryShards.shards { pending += try ledger.counts(shard).pending }
+        if let pendingCount {
+            pending = pendingCount
+        } else {
+            for shard in primaryShards.shards { pending += try ledger.counts(shard).pending }
+            pendingCount = pending
+        }
         let ownClaims = claims.keys.count { primaryShards.contains(layout.shard(of: $0)) }
         return max(0, pending - ownClaims - leases.count)
     }

@@ -14,6 +14,22 @@ struct KnownMember: Hashable, Sendable {
     var isReplaced = false
 }
 
+/// What a member has said of its load, and when.
+struct KnownLoad: Hashable, Sendable {
+    var figures: LoadFigures
+    var since: Instant
+
+    /// Jobs that nobody has started there by now if all went as the member said. In a large cluster what is known is older
+    /// than what is left to do takes.
+    func expectedBacklog(at now: Instant) -> UInt64 {
+        guard figures.backlog > 0, let seconds = figures.secondsToDrain else { return figures.backlog }
+        let whole = (Int64(seconds) + 1) * 1_000
+        let left = whole - max(0, (now - since).nanoseconds / 1_000_000)
+        guard left > 0 else { return 0 }
+        return UInt64(Double(figures.backlog) * Double(left) / Double(whole)) + 1
+    }
+}
+
 /// A shard of which this node has become primary.
 struct TakeOver: Hashable, Sendable {
     /// Nothing of the shard is claimed before.
@@ -44,6 +60,8 @@ extension Coordinator {
         guard after != members || isFirst else { return }
         let before = members
         members = after
+        findNextReplacement()
+        sendsToAll = true
         for (id, known) in before.sorted(by: { $0.key < $1.key }) where id != node && known.isAlive {
             let next = after[id]
             if next?.isAlive != true || next?.boot != known.boot { forgetProcess(of: id) }
@@ -69,6 +87,7 @@ extension Coordinator {
     private mutating func forgetProcess(of id: NodeID) {
         if !isBroken(by: .keepLeaseOfDead) { endLeases(of: id) }
         peers[id] = nil
+        unansweredPeers.remove(id)
         comparisons.forget(id)
         handOver.forget(id)
         loads[id] = nil
@@ -136,6 +155,8 @@ extension Coordinator {
                 takeOvers[shard] = nil
             }
         }
+        pendingCount = nil
+        comparisons.shared = nil
         primaryShards = primary
         replicaShards = replica
         dropForeignLeases()
@@ -160,11 +181,11 @@ extension Coordinator {
         comparisons.unsynced[shard] = partners.isEmpty ? nil : partners
     }
 
-    /// When the next dead member has been away for long enough to be replaced.
-    var nextReplacement: Instant? {
-        members.values.compactMap { member in
-            member.isReplaced ? nil : member.absentSince.map { $0 + timing.replaceAfter }
-        }.min()
+    private mutating func findNextReplacement() {
+        nextReplacement =
+            members.values.compactMap { member in
+                member.isReplaced ? nil : member.absentSince.map { $0 + timing.replaceAfter }
+            }.min()
     }
 
     /// Replaces members whose absence has lasted, ends leases that were not renewed.
@@ -176,16 +197,17 @@ extension Coordinator {
                 guard let since = known.absentSince, now - since >= timing.replaceAfter else { continue }
                 members[id]?.isReplaced = true
             }
+            findNextReplacement()
             try replacePlacement(at: now, ledger: ledger, into: &effects)
         }
         try expireLeases(at: now, ledger: ledger, into: &effects)
     }
 
     mutating func take(loads list: [MemberLoad], at now: Instant) {
-        var after: [NodeID: LoadFigures] = [:]
-        for load in list where load.id != node && members[load.id]?.isAlive == true { after[load.id] = load.figures }
-        loads = after
-        thief.hear(of: loads, at: now)
+        for load in list where load.id != node && members[load.id]?.isAlive == true {
+            loads[load.id] = KnownLoad(figures: load.figures, since: now - load.age)
+        }
+        thief.hear(of: list.lazy.map(\.figures), at: now)
     }
 
     /// Members that are there, without this node, in order of their ids.

@@ -46,15 +46,22 @@ struct Retargeting: Hashable, Sendable {
 extension Coordinator {
     /// Notes that the other replicas of a job's shard are owed its record. Returns the entries' numbers.
     @discardableResult
-    func owe(_ key: JobKey, ledger: some Ledger) throws(LedgerError) -> [(NodeID, Int64)] {
+    mutating func owe(_ key: JobKey, ledger: some Ledger) throws(LedgerError) -> [(NodeID, Int64)] {
         guard placement.table.members.count > 1 || !placement.table.members.contains(where: { $0.id == node }) else {
             return []
         }
         var entries: [(NodeID, Int64)] = []
         for replica in placement.replicas(of: layout.shard(of: key)) where replica != node {
-            entries.append((replica, try ledger.owe(key, to: replica)))
+            entries.append((replica, try owe(key, to: replica, ledger: ledger)))
         }
         return entries
+    }
+
+    /// Notes that a peer is owed a record. Returns the entry's number.
+    @discardableResult
+    mutating func owe(_ key: JobKey, to peer: NodeID, ledger: some Ledger) throws(LedgerError) -> Int64 {
+        pendingPeers.insert(peer)
+        return try ledger.owe(key, to: peer)
     }
 
     // MARK: Sending
@@ -63,10 +70,16 @@ extension Coordinator {
     mutating func replicate(
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
-        var targets = Set(try ledger.outboxTargets().map(\.target))
-        for (id, peer) in peers where !peer.repairs.isEmpty { targets.insert(id) }
-        for (id, peer) in peers where peer.resendAt != nil { targets.insert(id) }
-        for target in targets.sorted() where target != node && members[target]?.isAlive == true {
+        if sendsToAll {
+            pendingPeers.formUnion(try ledger.outboxTargets().map(\.target))
+            pendingPeers.formUnion(peers.keys)
+            sendsToAll = false
+        }
+        for peer in unansweredPeers { if let due = peers[peer]?.resendAt, due <= now { pendingPeers.insert(peer) } }
+        let targets = pendingPeers.sorted()
+        // Who is not there now is looked at again when the members change.
+        pendingPeers = []
+        for target in targets where target != node && members[target]?.isAlive == true {
             var peer = peers[target] ?? PeerState()
             if let due = peer.resendAt, due <= now {
                 peer.cursor = 0
@@ -74,8 +87,13 @@ extension Coordinator {
                 peer.resendAt = nil
             }
             try sendOwed(to: target, &peer, at: now, ledger: ledger, into: &effects)
-            peers[target] = peer
+            keep(peer, of: target)
         }
+    }
+
+    mutating func keep(_ state: PeerState, of peer: NodeID) {
+        peers[peer] = state
+        if state.resendAt != nil { unansweredPeers.insert(peer) } else { unansweredPeers.remove(peer) }
     }
 
     private mutating func sendOwed(
@@ -142,12 +160,13 @@ extension Coordinator {
                     entry = newer
                 }
                 _ = try ledger.acknowledge(entry)
+                for index in admissions.indices { admissions[index].note(receipt, by: peer) }
             }
-            handOver.note(receipt.stamp, by: peer)
+            handOver.note(receipt.stamp, of: layout.shard(of: key), by: peer)
             // A thief's copy goes as soon as all replicas have it; whole shards go by hand-over.
             if !replicaShards.contains(layout.shard(of: key)), retargeting == nil, drain == nil,
                 receipt.sequence > 0 || isBroken(by: .dropShardEarly),
-                try ledger.creditors(of: key).isEmpty, handOver.shards[layout.shard(of: key)] == nil,
+                try ledger.creditors(of: key).isEmpty, !strayShards.contains(layout.shard(of: key)),
                 claims[key] == nil, let record = try ledger.record(key), record.stamp == receipt.stamp
             {
                 droppable.append(receipt.stamp)
@@ -157,7 +176,8 @@ extension Coordinator {
         guard var state = peers[peer] else { return }
         state.unanswered = max(0, state.unanswered - receipts.count)
         state.resendAt = state.unanswered == 0 ? nil : now + timing.resend
-        peers[peer] = state
+        keep(state, of: peer)
+        pendingPeers.insert(peer)
     }
 
     // MARK: Receiving
@@ -185,7 +205,7 @@ extension Coordinator {
             counters.copiesReceived += 1
             receipts.append(CopyReceipt(sequence: copy.sequence, stamp: record.stamp))
             if known.isRemoved, !isBroken(by: .forgetTombstones) { continue }
-            let effect = try ledger.merge(record, result: copy.result)
+            let effect = try merge(record, result: copy.result, ledger: ledger)
             if let old = effect.old, Record.diverges(old, record) {
                 effects.append(.event(.diverged(record.key, record.specification.source)))
             }
@@ -202,9 +222,9 @@ extension Coordinator {
     }
 
     /// The sender's copy was older or incomplete: it is told, if it is to keep one.
-    private func oweBack(_ key: JobKey, to sender: NodeID, ledger: some Ledger) throws(LedgerError) {
+    private mutating func oweBack(_ key: JobKey, to sender: NodeID, ledger: some Ledger) throws(LedgerError) {
         guard placement.replicas(of: layout.shard(of: key)).contains(sender) else { return }
-        try ledger.owe(key, to: sender)
+        try owe(key, to: sender, ledger: ledger)
     }
 
     // MARK: After a change of the replica sets
@@ -226,7 +246,7 @@ extension Coordinator {
             let isForgetful = isBroken(by: .forgetDebtsOfLeft)
             for replica in replicas where replica != node && !creditors.contains(replica) && !isForgetful {
                 if walk.before?.replicas(of: layout.shard(of: entry.key)).contains(replica) == true { continue }
-                try ledger.owe(entry.key, to: replica)
+                try owe(entry.key, to: replica, ledger: ledger)
             }
             // Where nobody is left to owe it to, the debt stays, so that it is not forgotten.
             if !replicas.contains(target), !replicas.isEmpty { _ = try ledger.acknowledge(entry) }

@@ -18,7 +18,8 @@ extension Coordinator {
         let granted = Record(
             key: assignment.key, specification: assignment.specification, epoch: assignment.epoch,
             attempts: assignment.attempt, runner: node)
-        guard var current = own.map({ Record.merge($0, granted) }) ?? (job != nil || claim != nil ? granted : nil)
+        // A result is taken also from an assignment that this core does not know: it is new since a failure of the ledger.
+        guard var current = own.map({ Record.merge($0, granted) }) ?? (outcome.isResult || job != nil ? granted : nil)
         else { return }
         if current.epoch != assignment.epoch {
             guard isBroken(by: .ignoreEpoch), case .recognised = outcome else {
@@ -70,7 +71,7 @@ extension Coordinator {
     /// A job that is pending in the ledger and in no place of this core goes back to the queue.
     mutating func requeue(_ key: JobKey, ledger: some Ledger) throws(LedgerError) {
         guard let record = try ledger.record(key), record.outcome == .pending else { return }
-        enqueue(try ledger.merge(record, result: nil))
+        enqueue(try merge(record, result: nil, ledger: ledger))
     }
 
     /// A job that did not begin, or was interrupted on purpose: back to the queue of its primary.
@@ -141,7 +142,7 @@ extension Coordinator {
         queue.remove(record.key)
         guard claims[record.key] == nil, leases[record.key] == nil else { return wait }
         let place: QueuePosition
-        if let position { place = position } else { place = try ledger.merge(record, result: nil).position }
+        if let position { place = position } else { place = try merge(record, result: nil, ledger: ledger).position }
         // Without room it is not remembered here: the ledger is read again for it.
         if !deferred.insert(record.key, due: now + wait, position: place) { forgotDeferred = true }
         return wait
@@ -154,12 +155,25 @@ extension Coordinator {
         return jittered(min(doubled, configuration.backoffCeiling))
     }
 
-    /// Merges a record of this node's making, and notes to whom it is owed. The only way by which the core writes.
+    /// Merges a record into the ledger. The only way by which the core changes one.
+    mutating func merge(
+        _ record: Record, result: StoredResult?, ledger: some Ledger
+    ) throws(LedgerError) -> MergeEffect {
+        let effect = try ledger.merge(record, result: result)
+        if let pendingCount, primaryShards.contains(layout.shard(of: record.key)) {
+            let before = effect.old?.outcome == .pending ? 1 : 0
+            let after = effect.new.outcome == .pending ? 1 : 0
+            self.pendingCount = pendingCount + after - before
+        }
+        return effect
+    }
+
+    /// Merges a record of this node's making, and notes to whom it is owed.
     @discardableResult
     mutating func store(
         _ record: Record, result: StoredResult?, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) -> MergeEffect {
-        let effect = try ledger.merge(record, result: result)
+        let effect = try merge(record, result: result, ledger: ledger)
         if effect.changed, !(isBroken(by: .dropOutbox) && record.outcome == .done) {
             try owe(record.key, ledger: ledger)
         }

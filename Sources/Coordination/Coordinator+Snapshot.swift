@@ -3,6 +3,14 @@
 import ClusterModel
 
 extension Coordinator {
+    /// Slots that have an assignment.
+    package var busySlots: Int { slots.count { !$0.assignments.isEmpty } }
+
+    /// Seconds in which this node alone would work off what waits here; nil when it cannot tell.
+    package var secondsToDrain: Double? {
+        typicalDuration.map { $0.inSeconds * Double(backlog + held.waitingCount) / Double(max(1, slots.count)) }
+    }
+
     package var snapshot: CoordinatorSnapshot {
         var running: [BatchID: Int] = [:]
         for slot in slots {
@@ -14,14 +22,11 @@ extension Coordinator {
         var synced = replicaShards
         for shard in comparisons.unsynced.keys { synced.remove(shard) }
         if !isSettled { synced = ShardSet(layout: layout) }
-        let seconds: Double? = typicalDuration.map {
-            $0.inSeconds * Double(backlog) / Double(max(1, slots.count))
-        }
         return CoordinatorSnapshot(
-            running: running, busySlots: slots.count { !$0.assignments.isEmpty }, slotCount: slots.count,
+            running: running, busySlots: busySlots, slotCount: slots.count,
             waiting: queue.count, deferred: deferred.count, isPaused: isPaused,
             isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: backlog,
-            secondsToDrain: seconds, leased: leased, held: held.count, placement: placement,
+            secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
             replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
             strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)
     }

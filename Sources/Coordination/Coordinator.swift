@@ -37,7 +37,9 @@ package struct Coordinator: Sendable {
     /// Before it has heard of members, a node of a cluster claims nothing.
     var isSettled: Bool
     var takeOvers: [ShardIndex: TakeOver] = [:]
-    var loads: [NodeID: LoadFigures] = [:]
+    /// When the next dead member has been away for long enough to be replaced.
+    var nextReplacement: Instant?
+    var loads: [NodeID: KnownLoad] = [:]
 
     // MARK: Work
     var queue = WorkQueue()
@@ -59,10 +61,17 @@ package struct Coordinator: Sendable {
     var parkedSteals: [ParkedSteal] = []
     var nextRenewal: Instant?
     /// Jobs of this node's shards that nobody has started, at the end of the latest step.
-    var backlog = 0
+    package internal(set) var backlog = 0
+    /// Pending records of the shards of which this node is primary; nil when they have to be counted.
+    var pendingCount: Int?
 
     // MARK: Data
     var peers: [NodeID: PeerState] = [:]
+    /// Those that have not confirmed everything that was sent.
+    var unansweredPeers: Set<NodeID> = []
+    /// Those to whom there may be something to send; all to whom something is owed when `sendsToAll`.
+    var pendingPeers: Set<NodeID> = []
+    var sendsToAll = true
     var comparisons = Comparisons()
     var handOver = HandOver()
     /// Shards of which this node was a replica: what of them is here is handed over without waiting for the outbox.
@@ -211,6 +220,7 @@ package struct Coordinator: Sendable {
         if !configuration.isReadOnly { try continueBulkOperations(ledger: ledger, into: &effects) }
         if isDroppingRemoved, !configuration.isReadOnly {
             isDroppingRemoved = try ledger.dropRemoved(limit: Limits.submissionChunkCount) > 0
+            pendingCount = nil
         }
         try expire(at: now, ledger: ledger, into: &effects)
         guard !configuration.isReadOnly else { return try finishReadOnlyStep(at: now, ledger: ledger, into: &effects) }
@@ -226,7 +236,7 @@ package struct Coordinator: Sendable {
             // What is owed by anything above leaves in this step: nothing else would wake the core for it.
             try resendSubmissions(at: now, ledger: ledger, into: &effects)
             try replicate(at: now, ledger: ledger, into: &effects)
-            try settleAdmissions(at: now, ledger: ledger, into: &effects)
+            settleAdmissions(at: now, into: &effects)
             expireOperations(at: now, into: &effects)
             try compareCatalogue(at: now, ledger: ledger, into: &effects)
         }
@@ -261,7 +271,7 @@ package struct Coordinator: Sendable {
                 submissions.values.map(\.nextLook).min(), admissions.map(\.deadline).min(),
                 operations.values.map(\.deadline).min(),
             ]
-            for peer in peers.values { deadlines.append(peer.resendAt) }
+            for peer in unansweredPeers { deadlines.append(peers[peer]?.resendAt) }
         }
         return deadlines.compactMap(\.self).min()
     }

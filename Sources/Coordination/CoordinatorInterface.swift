@@ -105,6 +105,7 @@ package enum CoordinatorInput: Hashable, Sendable {
     /// All members that have not left, this node included. Before the first one the node claims nothing, unless it was
     /// made alone.
     case members([ClusterMember])
+    /// What was heard anew; what is not among it stays as it was.
     case loads([MemberLoad])
     /// A message of a member, checked for its limits.
     case message(CoordinationMessage, from: NodeID)

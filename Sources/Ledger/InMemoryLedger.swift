@@ -30,12 +30,40 @@ package final class InMemoryLedger: Ledger {
     /// The tally at `begin`, nil outside of a transaction.
     private var saved: Tally?
     private var journal: [Inverse] = []
+    private var committedCount = 0
+
+    /// Changes of single rows since the beginning, those of the open transaction included.
+    package var changeCount: Int { committedCount + journal.count }
 
     /// - Parameter node: nil where no record is ever dropped, or none names an origin.
     package init(layout: ShardLayout = .standard, node: NodeID? = nil) {
         self.layout = layout
         self.node = node
         drawers = Array(repeating: nil, count: layout.count)
+    }
+
+    /// The same content in another ledger: an image of a disk. Outside of a transaction.
+    package func copy() -> InMemoryLedger {
+        precondition(saved == nil, "a copy of a ledger in a transaction")
+        let copy = InMemoryLedger(layout: layout, node: node)
+        copy.tally = tally
+        copy.settings = settings
+        copy.shelves = shelves.map { Shelf($0.batch) }
+        copy.shelfIndex = shelfIndex
+        func shelf(_ original: Shelf) -> Shelf {
+            guard let index = shelfIndex[original.batch.id] else { preconditionFailure("a shelf is not listed") }
+            return copy.shelves[index]
+        }
+        for (key, entry) in entries {
+            copy.place(
+                key,
+                Entry(
+                    sequence: entry.sequence, record: entry.record, result: entry.result,
+                    isDivergent: entry.isDivergent, shelf: shelf(entry.shelf)))
+        }
+        for (key, list) in debts { for debt in list { copy.place(key, debt.target, debt.sequence) } }
+        for (key, original) in origins { copy.place(key, originOf: shelf(original), isNoted: true) }
+        return copy
     }
 
     // MARK: Transactions
@@ -48,6 +76,7 @@ package final class InMemoryLedger: Ledger {
     package func commit() throws(LedgerError) {
         guard saved != nil else { throw .invalid("no transaction is open") }
         saved = nil
+        committedCount += journal.count
         journal.removeAll(keepingCapacity: true)
     }
 

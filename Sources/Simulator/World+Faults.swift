@@ -47,13 +47,13 @@ extension World {
         node.inboxDatagramCount = 0
         node.timerAt = nil
         node.hasPlannedStall = false
-        let zone = "zone-\(node.index % 3)"
+        let zone = zone(of: node)
         node.core = Membership(
             configuration: configuration, cluster: Self.cluster,
             identity: MemberIdentity(id: node.id, boot: node.boot, session: chance.generator.next()),
             facts: MemberFacts(name: node.name, endpoint: node.endpoint, zone: zone, version: "1.0.0"),
             seed: chance.generator.next(), at: node.local(now))
-        node.figures = LoadFigures(workers: 8, busy: 8, backlog: 1_000, secondsToDrain: 600)
+        node.figures = firstFigures
         handle(.load(node.figures), by: node)
         let endpoints = node.remembered.map(\.endpoint) + seeds.filter { $0 !== node }.map(\.endpoint)
         if !endpoints.isEmpty { handle(.join(endpoints), by: node) }
@@ -62,6 +62,8 @@ extension World {
         }
         if stalls != nil { planStall(of: node) }
     }
+
+    func zone(of node: SimulatedNode) -> String { zoneCount == 0 ? "" : "zone-\(node.index % zoneCount)" }
 
     /// The process ends without a word: killed, or its machine lost.
     package func crash(_ node: SimulatedNode, withMachine: Bool = false) {

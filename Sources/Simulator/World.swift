@@ -49,6 +49,10 @@ package final class World {
     package internal(set) var stalls: StallModel?
     /// Mean time between two changes of a node's own load; nil when they never change.
     package var loadChangeMean: Duration? = .seconds(5)
+    /// What a node says of its load when it starts.
+    package var firstFigures = LoadFigures(workers: 8, busy: 8, backlog: 1_000, secondsToDrain: 600)
+    /// Failure domains over which the nodes are spread; 0 for none.
+    package var zoneCount = 3
     /// Datagrams that a receive buffer holds while its process does not run: Linux' default of 212,992 bytes, of which
     /// each datagram takes some 2,000 with its bookkeeping.
     package var receiveBufferCount = 100
