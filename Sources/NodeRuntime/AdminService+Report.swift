@@ -76,6 +76,7 @@ extension AdminService {
         node.pid = UInt64(facts.processID)
         node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
         node.paused = snapshot.isPaused
+        node.ledger = loop.failing?.description ?? ""
         if let sandbox = sandbox() { node.sandbox = sandbox }
         node.languages = languages.installed()
         node.engine = facts.engine
