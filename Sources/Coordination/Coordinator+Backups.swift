@@ -41,7 +41,7 @@ extension Coordinator {
     mutating func backup(
         for thief: NodeID, at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) -> GrantedJob? {
-        guard backlog == 0, !catalogue.isPaused, !hasWaitingWork,
+        guard backlog == 0, !catalogue.isPaused, !hasWaitingWork(at: now),
             let key = overdue(for: thief, at: now), var record = try ledger.record(key), record.outcome == .pending
         else { return nil }
         record.attempts += 1
@@ -55,5 +55,5 @@ extension Coordinator {
     }
 
     /// Whether anybody is known to have jobs that nobody has started.
-    var hasWaitingWork: Bool { loads.values.contains { $0.backlog > 0 } }
+    func hasWaitingWork(at now: Instant) -> Bool { loads.values.contains { $0.expectedBacklog(at: now) > 0 } }
 }

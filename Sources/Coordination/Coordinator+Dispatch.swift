@@ -73,7 +73,15 @@ extension Coordinator {
             }
             level += 1
             if level >= Limits.slotDepthCeiling || !isHigher { return }
+            if try isLastWork(ledger: ledger) { return }
         }
+    }
+
+    /// Whether so little is waiting that it is better kept for whoever is free first, here or elsewhere, than laid behind
+    /// a job of which nobody knows how long it takes. Then a slot waits for a commit between two jobs.
+    private mutating func isLastWork(ledger: some Ledger) throws(LedgerError) -> Bool {
+        guard hasPeers else { return false }
+        return try countBacklog(ledger: ledger) + held.waitingCount < slots.count
     }
 
     /// Nothing is waiting: a slot with more than one assignment gives one up for each slot that has none.

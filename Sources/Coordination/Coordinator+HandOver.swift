@@ -108,9 +108,15 @@ extension Coordinator {
                 handOver.shards[shard] = nil
                 continue
             }
-            strayShards.insert(shard)
-            if handOver.shards[shard] == nil { handOver.shards[shard] = HandOver.Shard(since: now) }
+            let state = handOver.shards[shard] ?? HandOver.Shard(since: now)
+            handOver.shards[shard] = state
+            if isHandedOver(shard, state, at: now) { strayShards.insert(shard) }
         }
+    }
+
+    /// Whether a shard's records are here for another reason than that a thief's results are on their way to its replicas.
+    private func isHandedOver(_ shard: ShardIndex, _ state: HandOver.Shard, at now: Instant) -> Bool {
+        drain != nil || movedShards.contains(shard) || now - state.since >= timing.strayPatience
     }
 
     /// Offers the digests to the replicas that have not confirmed everything.
@@ -120,8 +126,7 @@ extension Coordinator {
         var byPeer: [NodeID: [ShardIndex]] = [:]
         for (shard, state) in handOver.shards.sorted(by: { $0.key < $1.key }) {
             // Copies of a few records of thieves are on their way by the outbox: they get the time for it.
-            guard drain != nil || now - state.since >= timing.strayPatience || movedShards.contains(shard)
-            else { continue }
+            guard isHandedOver(shard, state, at: now) else { continue }
             let digests = try ledger.digests(shard)
             for replica in placement.replicas(of: shard) where placement.alive.contains(replica) && replica != node {
                 let isDone = digests.indices.allSatisfy {

@@ -40,6 +40,8 @@ struct ParkedSteal: Sendable {
 extension Coordinator {
     private static let leaseCheckInterval = Duration.seconds(1)
     private static let parkedStealCount = 1_024
+    /// For each of its slots a thief gets at most this part of the time that the victim has left.
+    private static let grantDivisor: Int64 = 16
 
     // MARK: Granting
 
@@ -93,7 +95,11 @@ extension Coordinator {
         let thiefWork = Int64(clamping: steal.request.workMilliseconds)
         let balance =
             (victimWork * thiefWorkers - min(thiefWork, 1 << 40) * ownWorkers) / max(1, ownWorkers + thiefWorkers)
-        let ceiling = timing.grantCeiling.nanoseconds / 1_000_000 * thiefWorkers
+        // Little by little when little is left: what a thief holds cannot be stolen from it, and estimates err.
+        let left = victimWork / (max(1, ownWorkers) * Self.grantDivisor)
+        let least = timing.lowWater.nanoseconds / 1_000_000
+        let most = timing.grantCeiling.nanoseconds / 1_000_000
+        let ceiling = (takesWork ? min(max(left, least), most) : most) * thiefWorkers
         var count = Int(min(max(0, balance), ceiling) / typical)
         if count == 0, steal.request.idle > 0 { count = 1 }
         var jobs: [GrantedJob] = []
@@ -131,7 +137,7 @@ extension Coordinator {
             leases.nextCheck = leases.nextCheck ?? now + Self.leaseCheckInterval
         }
         let typical = typicalDuration.map { UInt64(max(1, $0.nanoseconds / 1_000_000)) } ?? 0
-        let others = jobs.isEmpty ? busiest(without: steal.thief) : []
+        let others = jobs.isEmpty ? busiest(without: steal.thief, at: now) : []
         send(
             .grant(
                 StealGrant(
@@ -142,12 +148,13 @@ extension Coordinator {
     }
 
     /// Those who had most to do when they were last heard of.
-    private func busiest(without thief: NodeID) -> [NodeID] {
+    private func busiest(without thief: NodeID, at now: Instant) -> [NodeID] {
         var found: [(backlog: UInt64, id: NodeID)] = []
-        for (id, load) in loads where load.backlog > 0 && id != thief && members[id]?.isAlive == true {
-            let place = found.firstIndex { ($0.backlog, $0.id) < (load.backlog, id) } ?? found.endIndex
-            guard place < Limits.stealHintCount else { continue }
-            found.insert((load.backlog, id), at: place)
+        for (id, load) in loads where id != thief && members[id]?.isAlive == true {
+            let backlog = load.expectedBacklog(at: now)
+            let place = found.firstIndex { ($0.backlog, $0.id) < (backlog, id) } ?? found.endIndex
+            guard backlog > 0, place < Limits.stealHintCount else { continue }
+            found.insert((backlog, id), at: place)
             if found.count > Limits.stealHintCount { found.removeLast() }
         }
         return found.map(\.id)

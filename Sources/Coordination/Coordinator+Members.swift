@@ -14,6 +14,22 @@ struct KnownMember: Hashable, Sendable {
     var isReplaced = false
 }
 
+/// What a member has said of its load, and when.
+struct KnownLoad: Hashable, Sendable {
+    var figures: LoadFigures
+    var since: Instant
+
+    /// Jobs that nobody has started there by now if all went as the member said. In a large cluster what is known is older
+    /// than what is left to do takes.
+    func expectedBacklog(at now: Instant) -> UInt64 {
+        guard figures.backlog > 0, let seconds = figures.secondsToDrain else { return figures.backlog }
+        let whole = (Int64(seconds) + 1) * 1_000
+        let left = whole - max(0, (now - since).nanoseconds / 1_000_000)
+        guard left > 0 else { return 0 }
+        return UInt64(Double(figures.backlog) * Double(left) / Double(whole)) + 1
+    }
+}
+
 /// A shard of which this node has become primary.
 struct TakeOver: Hashable, Sendable {
     /// Nothing of the shard is claimed before.
@@ -197,7 +213,9 @@ extension Coordinator {
     }
 
     mutating func take(loads list: [MemberLoad], at now: Instant) {
-        for load in list where load.id != node && members[load.id]?.isAlive == true { loads[load.id] = load.figures }
+        for load in list where load.id != node && members[load.id]?.isAlive == true {
+            loads[load.id] = KnownLoad(figures: load.figures, since: now - load.age)
+        }
         thief.hear(of: list.lazy.map(\.figures), at: now)
     }
 

@@ -168,7 +168,7 @@ extension Coordinator {
             // A thief's copy goes as soon as all replicas have it; whole shards go by hand-over.
             if !replicaShards.contains(layout.shard(of: key)), retargeting == nil, drain == nil,
                 receipt.sequence > 0 || isBroken(by: .dropShardEarly),
-                try ledger.creditors(of: key).isEmpty, handOver.shards[layout.shard(of: key)] == nil,
+                try ledger.creditors(of: key).isEmpty, !strayShards.contains(layout.shard(of: key)),
                 claims[key] == nil, let record = try ledger.record(key), record.stamp == receipt.stamp
             {
                 droppable.append(receipt.stamp)

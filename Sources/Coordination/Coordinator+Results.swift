@@ -18,7 +18,8 @@ extension Coordinator {
         let granted = Record(
             key: assignment.key, specification: assignment.specification, epoch: assignment.epoch,
             attempts: assignment.attempt, runner: node)
-        guard var current = own.map({ Record.merge($0, granted) }) ?? (job != nil || claim != nil ? granted : nil)
+        // A result is taken also from an assignment that this core does not know: it is new since a failure of the ledger.
+        guard var current = own.map({ Record.merge($0, granted) }) ?? (outcome.isResult || job != nil ? granted : nil)
         else { return }
         if current.epoch != assignment.epoch {
             guard isBroken(by: .ignoreEpoch), case .recognised = outcome else {

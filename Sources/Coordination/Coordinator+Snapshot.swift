@@ -6,9 +6,9 @@ extension Coordinator {
     /// Slots that have an assignment.
     package var busySlots: Int { slots.count { !$0.assignments.isEmpty } }
 
-    /// Seconds in which this node alone would work its backlog off; nil when it cannot tell.
+    /// Seconds in which this node alone would work off what waits here; nil when it cannot tell.
     package var secondsToDrain: Double? {
-        typicalDuration.map { $0.inSeconds * Double(backlog) / Double(max(1, slots.count)) }
+        typicalDuration.map { $0.inSeconds * Double(backlog + held.waitingCount) / Double(max(1, slots.count)) }
     }
 
     package var snapshot: CoordinatorSnapshot {

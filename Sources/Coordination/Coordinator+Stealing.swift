@@ -104,6 +104,8 @@ extension Coordinator {
     /// Victims that are looked at; one of the busiest two of them is asked.
     private static let sampleCount = 8
     private static let busiestCount = 2
+    /// Refusals in a row after which a thief takes its time although it knows others that may have work.
+    private static let hurriedTries = 8
     /// After so long without any sign of work a thief waits for news of loads.
     private static let workMemory = Duration.seconds(60)
 
@@ -152,31 +154,42 @@ extension Coordinator {
 
     private mutating func chooseVictim(at now: Instant) -> NodeID? {
         while let hint = thief.hints.popLast() { if members[hint]?.isAlive == true, hint != node { return hint } }
-        let busy = loads.filter { $0.value.backlog > 0 && members[$0.key]?.isAlive == true && $0.key != node }
-        guard !busy.isEmpty else {
+        var sample: [Candidate] = []
+        for (id, load) in loads where id != node && members[id]?.isAlive == true {
+            let backlog = load.expectedBacklog(at: now)
+            guard backlog > 0 else { continue }
+            sample.append(
+                Candidate(
+                    id: id, isDraining: load.figures.isDraining,
+                    slotWork: backlog / UInt64(max(1, load.figures.workers))))
+        }
+        guard !sample.isEmpty else {
             // Loads are old in large clusters: while there is work at all, somebody is asked, who may know better.
             guard let lastWork = thief.lastWork, now - lastWork < Self.workMemory else { return nil }
             return alivePeers.randomElement(using: &generator)
         }
         // One that drains is the most welcome victim.
-        var sample = Array(busy.sorted { $0.key < $1.key })
+        sample.sort { $0.id < $1.id }
         while sample.count > Self.sampleCount {
             sample.remove(at: Int.random(in: 0..<sample.count, using: &generator))
         }
         sample.sort {
-            ($0.value.isDraining ? 1 : 0, Self.secondsOfWork($0.value), $0.key)
-                > ($1.value.isDraining ? 1 : 0, Self.secondsOfWork($1.value), $1.key)
+            ($0.isDraining ? 1 : 0, $0.slotWork, $0.id) > ($1.isDraining ? 1 : 0, $1.slotWork, $1.id)
         }
-        return sample.prefix(Self.busiestCount).randomElement(using: &generator)?.key
+        return sample.prefix(Self.busiestCount).randomElement(using: &generator)?.id
     }
 
-    private static func secondsOfWork(_ load: LoadFigures) -> UInt64 {
-        load.secondsToDrain.map(UInt64.init) ?? load.backlog / UInt64(max(1, load.workers))
+    /// Somebody who may have work.
+    private struct Candidate {
+        let id: NodeID
+        let isDraining: Bool
+        /// Jobs for each of its slots.
+        let slotWork: UInt64
     }
 
     private mutating func refused(at now: Instant) {
-        thief.refusals = min(thief.refusals + 1, 16)
-        let doubled = timing.stealBackoffBase * Int(1 << (thief.refusals - 1))
+        thief.refusals = min(thief.refusals + 1, Self.hurriedTries + 16)
+        let doubled = timing.stealBackoffBase * Int(1 << max(0, thief.refusals - 1 - Self.hurriedTries))
         thief.nextTry = now + jittered(min(doubled, timing.stealBackoffCeiling))
     }
 
@@ -187,13 +200,21 @@ extension Coordinator {
     ) throws(LedgerError) {
         guard thief.note(grant.number) else { return }
         if thief.asked?.number == grant.number { thief.asked = nil }
-        loads[victim]?.backlog = grant.backlog
+        if var load = loads[victim] {
+            load.figures.backlog = grant.backlog
+            let (work, overflow) = grant.backlog.multipliedReportingOverflow(by: grant.typicalMilliseconds)
+            let seconds = work / 1_000 / UInt64(max(1, load.figures.workers))
+            if grant.typicalMilliseconds > 0, !overflow { load.figures.secondsToDrain = UInt32(clamping: seconds) }
+            load.since = now
+            loads[victim] = load
+        }
         try merge(Catalogue(batches: grant.batches), ledger: ledger, into: &effects)
         guard !grant.jobs.isEmpty else {
             thief.hints = grant.others.filter { $0 != node && $0 != victim }.reversed()
             refused(at: now)
-            // A hint is worth a try at once, but not in a circle.
-            if !thief.hints.isEmpty, thief.refusals <= Limits.stealHintCount { thief.nextTry = now }
+            // Somebody else is worth a try at once, but not in a circle.
+            let knowsAnother = !thief.hints.isEmpty || hasWaitingWork(at: now)
+            if knowsAnother, thief.refusals <= Self.hurriedTries { thief.nextTry = now }
             return
         }
         thief.refusals = 0

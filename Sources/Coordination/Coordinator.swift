@@ -39,7 +39,7 @@ package struct Coordinator: Sendable {
     var takeOvers: [ShardIndex: TakeOver] = [:]
     /// When the next dead member has been away for long enough to be replaced.
     var nextReplacement: Instant?
-    var loads: [NodeID: LoadFigures] = [:]
+    var loads: [NodeID: KnownLoad] = [:]
 
     // MARK: Work
     var queue = WorkQueue()

@@ -83,7 +83,7 @@ package struct CoordinatorTiming: Hashable, Sendable {
     package var operation = Duration.seconds(20)
     /// Backoff of a thief that was refused.
     package var stealBackoffBase = Duration.milliseconds(100)
-    package var stealBackoffCeiling = Duration.seconds(5)
+    package var stealBackoffCeiling = Duration.seconds(1)
     /// How long a thief waits for an answer.
     package var stealPatience = Duration.seconds(2)
     /// How long a victim that has to take a job back from a slot first holds a thief's request.

@@ -79,7 +79,8 @@ package struct CoordinatorSnapshot: Hashable, Sendable {
     package var primaryShards: ShardSet
     /// Replicas that have compared themselves with all others that are alive since they became replicas.
     package var syncedShards: ShardSet
-    /// Shards whose records are here although this node is no replica: on their way to those that are.
+    /// Shards whose records are handed over: this node is no replica, and the replicas may lack some. Results that a thief
+    /// has just sent to their replicas do not count.
     package var strayShards: ShardSet
     package var outboxCount: Int
     package var drain: DrainProgress?

@@ -127,12 +127,13 @@ extension Membership {
     private mutating func takeLoads(
         _ count: Int, excluding excluded: NodeID?, into packet: inout GossipPacket, _ room: inout Int, at now: Instant
     ) {
-        let table = table
         // Each is reckoned at the longest that a record can be; a few bytes of room are not worth a second look.
         var free = room
+        guard free >= Self.longestLoad else { return }
+        let table = table
         let told = packet.loads.map(\.node)
         let ids = loads.take(count: count, limit: Self.loadSends, excluding: excluded) { id in
-            guard table[id]?.load != nil, free >= Self.longestLoad, !told.contains(id) else { return false }
+            guard free >= Self.longestLoad, !told.contains(id), table.hasLoad(of: id) else { return false }
             free -= Self.longestLoad
             return true
         }

@@ -145,13 +145,17 @@ extension Membership {
         let before = member.status
         set(member.id, update, at: now) { $0.suspicion = nil }
         updates.insert(update, about: member.id)
-        remembered.isStale = true
+        // Refutations are frequent under load, and change nothing that is kept.
+        let facts = update.facts ?? member.facts
+        if !before.isPresent || facts.name != member.facts.name || facts.endpoint != member.facts.endpoint {
+            remembered.isStale = true
+        }
         switch before {
         case .alive: break
         case .suspect: effects.append(.event(.cleared(member.id)))
         case .dead, .left:
             order.insert(member.id, using: &generator)
-            effects.append(.event(.appeared(update.identity, update.facts ?? member.facts)))
+            effects.append(.event(.appeared(update.identity, facts)))
         }
     }
 

@@ -81,7 +81,7 @@ struct MergeTests {
     func stamps() {
         var draw = Draw(seed: 4)
         var count = 0
-        for _ in 0..<20_000 {
+        for _ in 0..<5_000 {
             var (a, b) = (draw.record(), draw.record())
             // What the key is a hash of is the same in all copies.
             if draw.number(0..<9) == 0 { b = a }
@@ -94,7 +94,7 @@ struct MergeTests {
             #expect((ab.stamp == a.stamp) == (ab == a) && ab.stamp == Record.merge(b, a).stamp)
             if a == b { count += 1 }
         }
-        #expect(count > 1_000)
+        #expect(count > 300)
     }
 
     @Test("batches is commutative, associative and idempotent; a tombstone wins")

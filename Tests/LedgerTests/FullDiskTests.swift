@@ -73,7 +73,7 @@ struct FullDiskTests {
         try ledger.close()
     }
 
-    @Test("and one that refuses to write are survived alike, in the same process", arguments: [250, 333, 700])
+    @Test("and one that refuses to write are survived alike, in the same process", arguments: [250, 300, 400])
     func refusedWrites(limit: Int) throws {
         let directory = TemporaryDirectory()
         let model = InMemoryLedger(node: Workload.node)

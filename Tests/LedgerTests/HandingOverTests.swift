@@ -59,6 +59,23 @@ struct HandingOverTests {
         }
     }
 
+    @Test("narrows the range in which a batch is looked for to what is left")
+    func range() throws {
+        let ledger = try SQLiteLedger(directory: directory.path, layout: layout)
+        try ledger.begin()
+        _ = try ledger.merge(Workload.batch(batch))
+        for number in 1...5 { try merge(job(number), into: ledger) }
+        func dropped(_ number: Int) throws -> [Int64] {
+            #expect(try ledger.drop([job(number).stamp]).count == 1)
+            return [ledger.books.batches[0].firstSequence, ledger.books.batches[0].lastSequence]
+        }
+        #expect(try dropped(3) == [1, 5] && dropped(1) == [2, 5] && dropped(5) == [2, 4])
+        _ = try (dropped(2), dropped(4))
+        try merge(job(6), into: ledger)
+        #expect([ledger.books.batches[0].firstSequence, ledger.books.batches[0].lastSequence] == [6, 6])
+        try ledger.commit()
+    }
+
     @Test("keeps a record that is owed to somebody, or has changed")
     func keeps() throws {
         try both { ledger in

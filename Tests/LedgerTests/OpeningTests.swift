@@ -148,6 +148,8 @@ struct OpeningTests {
         "finds a record or result that was changed behind its back",
         arguments: [
             "UPDATE records SET attempts = attempts + 1", "UPDATE records SET source = x'2f'",
+            "UPDATE records SET runner = 3 - coalesce(runner, 1)",
+            "UPDATE records SET origin = 3 - coalesce(origin, 1)",
             "UPDATE results SET body = x'00'", "UPDATE records SET digest = zeroblob(16) WHERE digest IS NOT NULL",
         ])
     func checksums(change: String) throws {

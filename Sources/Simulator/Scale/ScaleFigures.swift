@@ -8,8 +8,8 @@ package struct ScaleFigures: Sendable {
     package internal(set) var makespan = Duration.zero
     package let ideal: Duration
     package let perfectQueue: Duration
-    /// Share of the time of all slots, until 99 % of the jobs had ended, in which they worked. Slots of machines that
-    /// drain do not count.
+    /// Share of the time of all slots, until 99 % of the jobs had ended, in which they worked. Machines that
+    /// drain count until they have left.
     package internal(set) var busyShare = 0.0
     /// Jobs that were run to their end, all runs counted.
     package internal(set) var runs = 0
@@ -42,8 +42,30 @@ package struct ScaleFigures: Sendable {
     package var queueRatio: Double { makespan.inSeconds / perfectQueue.inSeconds }
     package var duplicateShare: Double { Double(runs - plan.jobCount) / Double(plan.jobCount) }
     package var stolenShare: Double { Double(stolen) / Double(plan.jobCount) }
-    package var messagesPerJob: Double { Double(messages) / Double(plan.jobCount) }
-    package var bytesPerJob: Double { Double(bytes) / Double(plan.jobCount) }
-    package var writesPerJob: Double { Double(writes) / Double(plan.jobCount) }
     package var nodeHours: Double { Double(plan.machines.count) * makespan.inSeconds / 3_600 }
+
+    package func perJob(_ count: Int) -> Double { Double(count) / Double(plan.jobCount) }
+    package func perNodeHour(_ count: Int) -> Double { Double(count) / nodeHours }
+
+    // MARK: Targets
+
+    package static let busyTarget = 0.98
+    package static let ratioTarget = 1.03
+    package static let duplicateTarget = 0.001
+
+    /// The targets that were missed, and what must never happen, in a few words each.
+    ///
+    /// The makespan is held against the ideal where a run is long enough for it: the jobs that begin last take up to the
+    /// longest job beyond it, however they are scheduled. In shorter runs it is held against the perfect queue, which has
+    /// that end too.
+    package var missed: [String] {
+        var missed: [String] = []
+        if !hasEnded { missed.append("did not end") }
+        if pendingLeft > 0 || copiesOff > 0 { missed.append("\(pendingLeft) pending, \(copiesOff) copies off at rest") }
+        if busyShare < Self.busyTarget { missed.append("busy") }
+        if min(ratio, queueRatio) > Self.ratioTarget { missed.append("makespan") }
+        if plan.replacementCount == 0, duplicateShare > Self.duplicateTarget { missed.append("duplicates") }
+        if cutOff > 0 { missed.append("\(cutOff) machines cut off") }
+        return missed
+    }
 }

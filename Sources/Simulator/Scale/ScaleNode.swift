@@ -51,14 +51,20 @@ final class ScaleNode {
 
     static func index(_ id: NodeID) -> Int { Int(id.bits.low) }
 
+    /// Looks at the core where it is: a read through the property would copy all of it.
+    func look<Value>(_ body: (inout Coordinator) -> Value) -> Value { body(&coordinator) }
+
     /// What the node says of itself now, at most once for each moment.
     func figures(at now: Instant) -> LoadFigures {
         guard loadTime != now else { return load }
         loadTime = now
-        load = LoadFigures(
-            workers: UInt32(slots.count), busy: UInt32(coordinator.busySlots), backlog: UInt64(coordinator.backlog),
-            secondsToDrain: coordinator.secondsToDrain.map { UInt32(clamping: Int64($0)) }, isAccepting: true,
-            isDraining: standing == .draining)
+        load = look { core in
+            LoadFigures(
+                workers: UInt32(core.configuration.slotCount), busy: UInt32(core.busySlots),
+                backlog: UInt64(core.backlog), secondsToDrain: core.secondsToDrain.map { UInt32(clamping: Int64($0)) },
+                isAccepting: true)
+        }
+        load.isDraining = standing == .draining
         return load
     }
 }

@@ -44,7 +44,6 @@ extension ScaleWorld {
         let node = serving[chance.number(below: serving.count)]
         node.standing = .draining
         node.noticeTime = now
-        count(slots: -node.machine.slots)
         spread(ScalePlan.news)
         queue.insert(.cutOff(node.index), at: now + ScalePlan.notice)
         try hand(.drain(DrainOrder(mode: .leave, deadline: ScalePlan.drainDeadline)), to: node)
@@ -65,6 +64,7 @@ extension ScaleWorld {
 
     private func replace(_ node: ScaleNode, _ delay: (Duration, Duration)) {
         silence(node)
+        count(slots: -node.machine.slots)
         node.isGone = true
         node.inbox = []
         figures.replaced += 1

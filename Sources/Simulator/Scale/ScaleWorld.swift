@@ -204,7 +204,7 @@ package final class ScaleWorld {
         for effect in effects { try carryOut(effect, of: node) }
         guard !node.isGone, !node.isStepping else { return }
         guard node.inbox.isEmpty else { return try step(node) }
-        guard let deadline = node.coordinator.nextDeadline else { return }
+        guard let deadline = node.look({ $0.nextDeadline }) else { return }
         let time = max(deadline, now + .microseconds(1))
         if let timer = node.timer, timer <= time, timer > now { return }
         node.timer = time
@@ -291,6 +291,10 @@ package final class ScaleWorld {
     }
 
     package var idleSlots: Int { capacity - busy }
+    /// Jobs that wait at their primaries.
+    package var waiting: Int { nodes.reduce(0) { $0 + ($1.isGone ? 0 : $1.coordinator.backlog) } }
+    /// Jobs that lie in a slot behind another.
+    package var behind: Int { nodes.reduce(0) { $0 + $1.slots.reduce(0) { $0 + max(0, $1.assignments.count - 1) } } }
 
     // MARK: The end
 
