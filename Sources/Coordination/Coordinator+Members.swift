@@ -112,7 +112,12 @@ extension Coordinator {
         guard placement != old || isFirst || !returned.isEmpty else { return }
         noteChangedShards(from: old, isFirst: isFirst, returned: returned, at: now)
         queue.rescan()
-        if table != old.table { retargeting = Retargeting(before: retargeting == nil ? old.table : nil) }
+        if isFirst {
+            // The outbox is that of an earlier process: what it owes to nodes that hold the shard no more goes to others.
+            retargeting = Retargeting(before: nil, sparesHolders: true)
+        } else if table != old.table {
+            retargeting = Retargeting(before: retargeting == nil ? old.table : nil)
+        }
         nextRenewal = now
         handOver.wake(at: now)
         comparisons.wake(at: now)

@@ -38,6 +38,8 @@ struct Retargeting: Hashable, Sendable {
     /// The replica sets that the entries were made for: who was in them and is no creditor has its copy. Nil when they
     /// have changed more than once meanwhile.
     var before: PlacementTable?
+    /// Entries whose target still holds the shard are left alone: who else holds it is found by comparison.
+    var sparesHolders = false
     /// Targets that are still to be looked at, and how far the first has been.
     var targets: [NodeID]?
     var afterSequence: Int64 = 0
@@ -247,6 +249,7 @@ extension Coordinator {
         for entry in entries {
             walk.afterSequence = entry.sequence
             let replicas = placement.replicas(of: layout.shard(of: entry.key))
+            if walk.sparesHolders, replicas.contains(target) { continue }
             let creditors = try ledger.creditors(of: entry.key)
             let isForgetful = isBroken(by: .forgetDebtsOfLeft)
             for replica in replicas where replica != node && !creditors.contains(replica) && !isForgetful {

@@ -132,8 +132,8 @@ extension ClusterWorld {
                     complain("it has failed \(job.transientFailures) times only")
                 }
             case .interrupted:
-                if job.interruptions + job.results.values.reduce(0, +) < Int(settings.maximumInterruptions) {
-                    complain("it was interrupted \(job.interruptions) times only")
+                if job.openCount < Int(settings.maximumInterruptions) {
+                    complain("it was interrupted \(job.openCount) times only")
                 }
             default: complain("nothing of that kind has happened")
             }
@@ -171,6 +171,8 @@ extension ClusterWorld {
         guard client.openCount == 0, let first = running.first?.core,
             running.count == nodes.count(where: { !$0.isGone })
         else { return }
+        // Somebody who is thought to be there would not answer.
+        guard first.placement.alive.allSatisfy({ byID[$0]?.isOpen == true }) else { return }
         for node in running {
             guard let core = node.core, core.placement == first.placement else { return }
             let snapshot = core.snapshot

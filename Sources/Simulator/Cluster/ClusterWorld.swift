@@ -182,7 +182,7 @@ package final class ClusterWorld {
             return fail(node, error)
         }
         for effect in effects { hash.add(effect) }
-        checkStep(node, inputs)
+        checkStep(node, inputs, effects)
         guard node.core != nil else { return }
         finish(node, effects)
     }
