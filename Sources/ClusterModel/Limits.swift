@@ -56,6 +56,8 @@ package enum Limits {
     package static let stealLanguageCount = 8
     /// Busy nodes that a victim names to a thief.
     package static let stealHintCount = 3
+    /// Jobs that are looked up in one call between nodes.
+    package static let lookUpCount = 1_000
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 
@@ -81,6 +83,18 @@ package enum Limits {
     package static let spoolReportCount = 20
 
     // MARK: Between nodes
+
+    /// Messages of other nodes that wait for the next step, and their bytes; more are refused as busy.
+    package static let inboxMessageCount = 8_192
+    package static let inboxMessageByteCount = 64 << 20
+    /// Bytes of messages of other nodes that one step takes into its transaction.
+    package static let stepMessageByteCount = 8 << 20
+    /// Messages for one peer that wait to be sent, and their bytes; when there are more, the oldest are dropped.
+    package static let postMessageCount = 4_096
+    package static let postByteCount = 32 << 20
+    /// Messages in one delivery, and their bytes; a larger message goes alone.
+    package static let deliveryMessageCount = 1_024
+    package static let deliveryByteCount = 4 << 20
 
     /// Longest datagram, sealing included: fits every path's MTU with room for tunnels (DESIGN §5).
     package static let datagramByteCount = 1_400

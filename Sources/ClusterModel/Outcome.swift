@@ -55,6 +55,8 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
         /// Whether the job is tried again with backoff, up to `max_attempts`.
         package var isTransient: Bool { rawValue >= 100 }
 
+        fileprivate var rank: UInt16 { self == .sourceUnreachable ? 0 : rawValue }
+
         /// The name that users see: "undecodable", "worker-crashed", …
         package var name: String {
             switch self {
@@ -104,8 +106,10 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
     /// "undecodable: libpng: CRC error".
     package var text: String { "\(code.name): \(detail)" }
 
+    /// Where two attempts of one number have failed, the greater failure is kept: an attempt that found its source
+    /// unreachable is begun again under its number, and how that ends says more.
     package static func < (left: Failure, right: Failure) -> Bool {
-        if left.code != right.code { return left.code.rawValue < right.code.rawValue }
+        if left.code != right.code { return left.code.rank < right.code.rank }
         return left.detail.utf8.lexicographicallyPrecedes(right.detail.utf8)
     }
 }

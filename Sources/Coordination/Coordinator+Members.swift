@@ -154,7 +154,11 @@ extension Coordinator {
             noteComparisons(of: shard, set, wasReplica: replicaShards.contains(shard) && !isFirst, returned, old)
             if first == node, isFirst || !primaryShards.contains(shard) {
                 let oldPrimary = old.primary(of: shard)
-                let isHandedOver = !isFirst && oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
+                // A node that has just started may hold jobs for pending that others have ended meanwhile.
+                let isHandedOver =
+                    isFirst
+                    ? placement.alive.count > 1
+                    : oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
                 takeOvers[shard] = TakeOver(
                     claimsFrom: isHandedOver ? now + timing.settling : now,
                     inheritsFrom: hasPeers ? now + timing.takeOverGrace : now)

@@ -175,7 +175,12 @@ extension Coordinator {
         if !droppable.isEmpty { _ = try ledger.drop(droppable) }
         guard var state = peers[peer] else { return }
         state.unanswered = max(0, state.unanswered - receipts.count)
-        state.resendAt = state.unanswered == 0 ? nil : now + timing.resend
+        var isWaiting = state.unanswered > 0
+        if !isWaiting, let oldest = try ledger.outbox(to: peer, afterSequence: 0, limit: 1).first {
+            // A receipt that came twice was counted twice: another one may be lost.
+            isWaiting = oldest.sequence <= state.cursor
+        }
+        state.resendAt = isWaiting ? now + timing.resend : nil
         keep(state, of: peer)
         pendingPeers.insert(peer)
     }

@@ -73,6 +73,9 @@ package struct SourceResolver: Sendable {
         self.digests = digests
     }
 
+    /// The label of a node, for reasons.
+    package var neighbourhoodName: @Sendable (NodeID) -> String { neighbourhood.name }
+
     /// Gives the bytes of a job's source, blocking.
     ///
     /// - Parameter grant: waits until so many bytes of memory may be used; nil when the fetch was cancelled.

@@ -61,6 +61,19 @@ extension LedgerReader {
         }
     }
 
+    /// Whether a key was noted by `noteOrigin` or `drop`, of a batch that is not removed.
+    package func isOrigin(of key: JobKey) throws(LedgerError) -> Bool {
+        try read { handle, names in
+            let query = try SQLStatement(handle, "SELECT batch FROM origins WHERE key = ?")
+            query.bind(1, key.bits)
+            guard try query.step() else { return false }
+            guard names.books.indices.contains(Int(query.integer(0)) - 1) else {
+                throw LedgerError.corrupt("a row of origins is damaged")
+            }
+            return !names.books[Int(query.integer(0)) - 1].batch.isRemoved
+        }
+    }
+
     /// Keys noted by `noteOrigin` or `drop`, in order, after the given one (nil: from the first); none of removed
     /// batches.
     package func origins(after key: JobKey?, limit: Int) throws(LedgerError) -> [(key: JobKey, batch: BatchID)] {

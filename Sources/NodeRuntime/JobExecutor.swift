@@ -8,4 +8,6 @@ package protocol JobExecutor: Sendable {
     func assign(_ assignment: Assignment, to slot: SlotIndex)
     /// Gives back the last un-started assignment of a slot as `returned`, if there is one.
     func recall(from slot: SlotIndex)
+    /// Stops what a slot runs and gives it back as `returned`; another end that comes first counts.
+    func interrupt(_ slot: SlotIndex)
 }

@@ -21,9 +21,9 @@ extension Slot {
         let descriptor: CInt
         switch source {
         case .failure(let failure):
-            // A stop ends the waiting for a source: nothing was tried.
-            let isStopped = failure.code == .sourceUnreachable && stopDeadline != nil
-            finish(assignment, isStopped ? .returned : .failed(failure), began: began)
+            // A stop or an interruption ends the waiting for a source: nothing was tried.
+            let isGivenBack = failure.code == .sourceUnreachable && (stopDeadline != nil || isInterrupted)
+            finish(assignment, isGivenBack ? .returned : .failed(failure), began: began)
             return .survived
         case .success(let opened): descriptor = opened.descriptor
         }
@@ -40,11 +40,15 @@ extension Slot {
             let death = bury(worker, patience: .seconds(2))
             callbacks.onEvent(
                 .died(slot: index, pid: worker.pid, job: nil, failure: death.failure(insideFrame: false)))
-            shared.withLock { shared in
+            let isGivenBack = shared.withLock { shared in
+                defer { shared.isInterrupted = false }
+                shared.running = nil
                 shared.statistics.job = nil
                 shared.statistics.jobStarted = nil
-                shared.queue.insert(assignment, at: 0)
+                if !shared.isInterrupted { shared.queue.insert(assignment, at: 0) }
+                return shared.isInterrupted
             }
+            if isGivenBack { callbacks.onOutcome(index, assignment, .returned, 0) }
             return .neverBegan
         }
         switch awaitAnswer(worker, deadline: deadline) {
@@ -56,7 +60,7 @@ extension Slot {
             callbacks.onEvent(.died(slot: index, pid: worker.pid, job: assignment.key, failure: failure))
             finish(assignment, .failed(failure), began: began)
             return .ended
-        case .stopped:
+        case .givenBack:
             finish(assignment, .returned, began: began)
             return .ended
         }
@@ -65,7 +69,8 @@ extension Slot {
     private enum Answer {
         case answered(WorkOutcome)
         case died(Failure)
-        case stopped
+        /// Cut off by a stop or an interruption.
+        case givenBack
     }
 
     /// Returns with the worker idle (`answered`) or buried.
@@ -73,6 +78,10 @@ extension Slot {
         var pageDeadline = deadline
         var page: UInt32 = 0
         while true {
+            if isInterrupted {
+                _ = bury(worker)
+                return .givenBack
+            }
             let stop = stopDeadline
             switch worker.wait(until: min(pageDeadline, stop ?? .max), wake: wake) {
             case .frame(.page(let number)):
@@ -95,7 +104,7 @@ extension Slot {
                 return .died(bury(worker, patience: .seconds(2)).failure(insideFrame: insideFrame))
             case .timeout:
                 _ = bury(worker)
-                if let stop, MonotonicClock.nanoseconds() >= stop { return .stopped }
+                if let stop, MonotonicClock.nanoseconds() >= stop { return .givenBack }
                 let place = page == 0 ? "the first page" : "page \(page)"
                 return .died(
                     Failure(.timeout, "\(place) took longer than \(configuration.hardDeadline.inSeconds) s"))
@@ -111,8 +120,10 @@ extension Slot {
 
     private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {
         shared.withLock { shared in
+            shared.running = nil
             shared.statistics.job = nil
             shared.statistics.jobStarted = nil
+            shared.isInterrupted = false
             shared.statistics.state = .idle
             if outcome != .returned { shared.statistics.jobsDone += 1 }
         }

@@ -44,6 +44,7 @@ extension Slot {
         shared.withLock { shared in
             guard shared.stopDeadline == nil, !shared.queue.isEmpty else { return nil }
             let assignment = shared.queue.removeFirst()
+            shared.running = assignment
             shared.statistics.state = .busy
             shared.statistics.job = assignment.key
             shared.statistics.jobStarted = Instant(nanoseconds: MonotonicClock.nanoseconds())

@@ -56,6 +56,18 @@ package final class WorkerPool: Sendable {
         }
     }
 
+    /// Stops what a slot runs and answers `returned` for it; its worker is killed, as at a deadline. Where nothing runs,
+    /// the job that would be the next is given back. One that waits for its source is given back when `openSource` ends:
+    /// whoever can should end it.
+    ///
+    /// - Returns: the job that runs, or whose source is awaited.
+    @discardableResult
+    package func interrupt(_ slot: SlotIndex) -> Assignment? {
+        let (running, waiting) = slots[slot.rawValue].interrupt()
+        if let waiting { callbacks.onOutcome(slot, waiting, .returned, 0) }
+        return running
+    }
+
     /// Answers `returned` for every job that has not begun.
     package func cancelQueued() {
         for slot in slots {
@@ -70,6 +82,11 @@ package final class WorkerPool: Sendable {
         for slot in slots { slot.requestStop(at: end) }
         cancelQueued()
         for slot in slots { slot.join() }
+    }
+
+    /// Cuts running jobs off at once: what `stop` does with a deadline that has passed, without waiting for it.
+    package func hasten() {
+        for slot in slots { slot.requestStop(at: MonotonicClock.nanoseconds()) }
     }
 
     /// What every slot does now, in the order of the slots.

@@ -92,6 +92,30 @@ import WorkerPool
         }
     }
 
+    @Test func `a running job can be interrupted: it is given back, and the next one runs in a fresh worker`() throws {
+        let harness = try PoolHarness()
+        harness.assign("hang", 1)
+        try waitUntil("the job runs") { harness.pool.statistics()[0].job != nil }
+        harness.assign("ok", 2)
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.outcome(of: 1) == .returned)
+        #expect(try harness.outcome(of: 2).isRecognised)
+        #expect(Set(harness.mailbox.now.pids).count == 2)
+        #expect(harness.mailbox.now.answers.count == 2)
+        // What has ended is not interrupted, and nothing that comes later is.
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.run("ok", 3).isRecognised)
+    }
+
+    @Test func `an interruption of a slot without a worker gives its first job back`() throws {
+        let harness = try PoolHarness(arguments: ["cannot-start"])
+        harness.assign("ok", 1)
+        harness.assign("ok", 2)
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.outcome(of: 1) == .returned)
+        #expect(harness.mailbox.now.answer(to: 2) == nil)
+    }
+
     @Test func `jobs that have not begun can be taken back`() throws {
         let harness = try PoolHarness()
         harness.assign("hang", 1)

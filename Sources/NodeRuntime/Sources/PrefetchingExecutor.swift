@@ -1,7 +1,7 @@
 // A worker pool whose images are fetched ahead.
 
 internal import ClusterModel
-internal import ImageSources
+import ImageSources
 internal import WorkerPool
 
 /// Tells the prefetcher what is handed to slots. What comes back (`onOutcome` of the pool, whatever the outcome) has to be
@@ -16,6 +16,11 @@ struct PrefetchingExecutor: JobExecutor {
     }
 
     func recall(from slot: SlotIndex) { pool.recall(from: slot) }
+
+    func interrupt(_ slot: SlotIndex) {
+        // A slot that waits for an image hears of nothing else.
+        if let running = pool.interrupt(slot) { prefetcher.discard(running) }
+    }
 }
 
 extension SourcePrefetcher {

@@ -2,7 +2,7 @@
 
 internal import ClusterModel
 import Foundation
-internal import ImageSources
+import ImageSources
 internal import Transport
 internal import Wire
 

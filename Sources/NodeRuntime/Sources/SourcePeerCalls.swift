@@ -3,7 +3,7 @@
 internal import ClusterModel
 import Dispatch
 import Foundation
-internal import ImageSources
+import ImageSources
 import Synchronization
 internal import Transport
 internal import Wire

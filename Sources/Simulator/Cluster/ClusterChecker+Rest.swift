@@ -11,6 +11,9 @@ extension ClusterWorld {
         guard let first = running.first?.core else { return "nobody runs" }
         for node in nodes where !node.isGone && !node.isOpen { return "\(node.name) is not open" }
         if !world.agrees { return "membership does not agree" }
+        if let gone = first.placement.table.members.first(where: { byID[$0.id]?.isGone ?? true }) {
+            return "\(name(of: gone.id)) has not been replaced"
+        }
         for node in running {
             guard let core = node.core else { return "\(node.name) has no coordinator" }
             if node.drain != nil { return "\(node.name) drains: \(core.snapshot.drain.map { "\($0)" } ?? "-")" }
@@ -171,7 +174,7 @@ extension ClusterWorld {
         for node in running {
             guard let core = node.core, core.placement == first.placement else { return }
             let snapshot = core.snapshot
-            guard snapshot.outboxCount == 0, node.inbox.isEmpty,
+            guard snapshot.outboxCount == 0, node.inbox.isEmpty, snapshot.strayShards.isEmpty,
                 !snapshot.primaryShards.shards.contains(where: { !snapshot.syncedShards.contains($0) })
             else { return }
             for shard in snapshot.primaryShards.shards {

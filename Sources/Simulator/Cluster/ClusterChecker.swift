@@ -156,6 +156,8 @@ extension ClusterWorld {
             guard let theirs = record(key, on: replica), Record.merge(theirs, mine) == theirs else {
                 // What came from its runner, the runner owes to all.
                 if disks.contains(where: { owes(key, to: id, $0) }) { continue }
+                // One that has become a replica lately gets what it lacks by comparison.
+                if !core.snapshot.syncedShards.contains(shard) || !other.snapshot.syncedShards.contains(shard) { continue }
                 let what = record(key, on: replica).map { ClusterText.text($0) } ?? "nothing"
                 violate(
                     .receipts,

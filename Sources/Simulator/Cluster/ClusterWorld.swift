@@ -72,7 +72,8 @@ package final class ClusterWorld {
     private func hear(_ event: MembershipEvent, _ node: ClusterNode) {
         switch event {
         case .joined: node.isJoined = true
-        case .appeared, .restarted, .died, .departed, .forgotten, .standingChanged: break
+        // A suspicion of a later incarnation brings a dead member back.
+        case .appeared, .restarted, .died, .departed, .forgotten, .standingChanged, .suspected: break
         default: return
         }
         node.isViewStale = true

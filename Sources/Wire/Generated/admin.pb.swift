@@ -911,6 +911,16 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `held`. Subsequent reads from it will return its default value.
   package mutating func clearHeld() {_uniqueStorage()._held = nil}
 
+  /// Why it drains, as whoever ordered it said.
+  package var drainReason: String {
+    get {_storage._drainReason ?? String()}
+    set {_uniqueStorage()._drainReason = newValue}
+  }
+  /// Returns true if `drainReason` has been explicitly set.
+  package var hasDrainReason: Bool {_storage._drainReason != nil}
+  /// Clears the value of `drainReason`. Subsequent reads from it will return its default value.
+  package mutating func clearDrainReason() {_uniqueStorage()._drainReason = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1722,6 +1732,9 @@ package nonisolated struct Ocr_V1_PauseRequest: Sendable {
 
   package var cluster: Bool = false
 
+  /// Take work again. Admin.Pause and Admin.Resume set it themselves.
+  package var resume: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1830,6 +1843,9 @@ package nonisolated struct Ocr_V1_ExportRequest: Sendable {
   /// Outcomes wanted; empty: all.
   package var outcomes: [String] = []
 
+  /// Export although some shards do not answer. Else that is an error (`incomplete`), before anything is sent.
+  package var partial: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1892,6 +1908,9 @@ package nonisolated struct Ocr_V1_ExportHeader: Sendable {
   package var hasCounts: Bool {self._counts != nil}
   /// Clears the value of `counts`. Subsequent reads from it will return its default value.
   package mutating func clearCounts() {self._counts = nil}
+
+  /// Shards that no node answered for: their jobs are missing.
+  package var unknownShards: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2863,7 +2882,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2906,6 +2925,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _refusedConnections: Dictionary<String,UInt64> = [:]
     var _malformedRequests: UInt64? = nil
     var _held: UInt64? = nil
+    var _drainReason: String? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2956,6 +2976,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _refusedConnections = source._refusedConnections
       _malformedRequests = source._malformedRequests
       _held = source._held
+      _drainReason = source._drainReason
     }
   }
 
@@ -3014,6 +3035,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 38: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &_storage._refusedConnections) }()
         case 39: try { try decoder.decodeSingularUInt64Field(value: &_storage._malformedRequests) }()
         case 40: try { try decoder.decodeSingularUInt64Field(value: &_storage._held) }()
+        case 41: try { try decoder.decodeSingularStringField(value: &_storage._drainReason) }()
         default: break
         }
       }
@@ -3146,6 +3168,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._held {
         try visitor.visitSingularUInt64Field(value: v, fieldNumber: 40)
       } }()
+      try { if let v = _storage._drainReason {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 41)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3195,6 +3220,7 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._refusedConnections != rhs_storage._refusedConnections {return false}
         if _storage._malformedRequests != rhs_storage._malformedRequests {return false}
         if _storage._held != rhs_storage._held {return false}
+        if _storage._drainReason != rhs_storage._drainReason {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -4345,7 +4371,7 @@ nonisolated extension Ocr_V1_CountResponse: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PauseRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}cluster\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}cluster\0\u{1}resume\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4355,6 +4381,7 @@ nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf.
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self._node) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.cluster) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.resume) }()
       default: break
       }
     }
@@ -4371,12 +4398,16 @@ nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf.
     if self.cluster != false {
       try visitor.visitSingularBoolField(value: self.cluster, fieldNumber: 2)
     }
+    if self.resume != false {
+      try visitor.visitSingularBoolField(value: self.resume, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_PauseRequest, rhs: Ocr_V1_PauseRequest) -> Bool {
     if lhs._node != rhs._node {return false}
     if lhs.cluster != rhs.cluster {return false}
+    if lhs.resume != rhs.resume {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4562,7 +4593,7 @@ nonisolated extension Ocr_V1_RemoveBatchRequest: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0\u{1}partial\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4572,6 +4603,7 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.batch) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.outcomes) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.partial) }()
       default: break
       }
     }
@@ -4584,12 +4616,16 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
     if !self.outcomes.isEmpty {
       try visitor.visitRepeatedStringField(value: self.outcomes, fieldNumber: 2)
     }
+    if self.partial != false {
+      try visitor.visitSingularBoolField(value: self.partial, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ExportRequest, rhs: Ocr_V1_ExportRequest) -> Bool {
     if lhs.batch != rhs.batch {return false}
     if lhs.outcomes != rhs.outcomes {return false}
+    if lhs.partial != rhs.partial {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4681,7 +4717,7 @@ nonisolated extension Ocr_V1_ExportMessage: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportHeader"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{3}unknown_shards\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4690,6 +4726,7 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._counts) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       default: break
       }
     }
@@ -4703,11 +4740,15 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
     try { if let v = self._counts {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
+    if self.unknownShards != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unknownShards, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ExportHeader, rhs: Ocr_V1_ExportHeader) -> Bool {
     if lhs._counts != rhs._counts {return false}
+    if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

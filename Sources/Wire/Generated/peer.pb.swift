@@ -375,6 +375,8 @@ package nonisolated struct Ocr_V1_ReportBatch: Sendable {
 
   package var generation: UInt32 = 0
 
+  /// Of the shards that were asked for; `pending` are all that have not ended. `running` alone is of this node: what its
+  /// slots work at, whatever the shard.
   package var counts: Ocr_V1_BatchStatus {
     get {_counts ?? Ocr_V1_BatchStatus()}
     set {_counts = newValue}
