@@ -80,6 +80,7 @@ extension AdminService {
         node.languages = languages.installed()
         node.engine = facts.engine
         node.dataDir = facts.dataDirectory
+        node.ledger = loop.failing?.description ?? ""
         node.slots = slotReports().enumerated().map { index, report in
             var slot = Ocr_V1_SlotStatus()
             slot.slot = UInt32(index)

@@ -57,16 +57,25 @@ package struct Node: Sendable {
         let ledgerFailure = Mutex<LedgerError?>(nil)
         let logger = logger
         let outgoing = PeerPostReference()
+        let reference = ClusterReference()
         let loop = StepLoop(
             send: { outgoing.post($1, to: $0) },
             onEvent: { Self.log($0, to: logger) },
+            onFailing: { error in
+                if let error {
+                    logger.error(
+                        "the ledger cannot be written, the node takes nothing in and hands over what it holds: \(error)")
+                } else {
+                    logger.notice("the ledger can be written again")
+                }
+                reference.value?.loop.post(.standing(error == nil ? .serving : .failing))
+            },
             onFailure: { error in
                 ledgerFailure.withLock { $0 = error }
                 logger.critical("the ledger failed, the node stops: \(error)")
                 stopControl.request(within: .zero, reason: "ledger failure")
             })
         let sandbox = SandboxNote(logger)
-        let reference = ClusterReference()
         let drainControl = DrainControl(
             loop: loop, cluster: reference, stopControl: stopControl, logger: logger)
         let opened = try await open(loop, sandbox, reference)
