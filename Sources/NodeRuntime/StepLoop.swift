@@ -52,6 +52,8 @@ package final class StepLoop: Sendable {
     private let onFailing: @Sendable (LedgerError?) -> Void
     private let onFailure: @Sendable (LedgerError) -> Void
     private let epoch = ContinuousClock.now
+    /// How long victims take to answer this node.
+    let steals = StealTimes()
 
     /// - Parameters:
     ///   - send: takes a message for another node; called on the loop's thread after the commit, must not wait. What it
@@ -103,7 +105,9 @@ package final class StepLoop: Sendable {
 
     /// Puts messages of a peer in, all or none. Returns false when there is no room: nothing was taken.
     package func deliver(_ messages: [CoordinationMessage], from peer: NodeID, byteCount: Int) -> Bool {
-        inbox.put(messages, from: peer, byteCount: byteCount)
+        guard inbox.put(messages, from: peer, byteCount: byteCount) else { return false }
+        for case .grant(let grant) in messages { steals.received(grant.number, at: now) }
+        return true
     }
 
     /// Puts a request in and waits for its reply, which comes after the commit.
@@ -245,7 +249,9 @@ package final class StepLoop: Sendable {
             shared.withLock { $0.replies.removeValue(forKey: request) }?.resume(returning: reply)
         case .event(let event): onEvent(event)
         case .interrupt(let slot): executor.interrupt(slot)
-        case .send(let peer, let message): send(peer, message)
+        case .send(let peer, let message):
+            if case .steal(let request) = message { steals.sent(request.number, at: now) }
+            send(peer, message)
         }
     }
 
