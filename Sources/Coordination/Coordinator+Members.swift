@@ -159,11 +159,7 @@ extension Coordinator {
             noteComparisons(of: shard, set, wasReplica: replicaShards.contains(shard) && !isFirst, returned, old)
             if first == node, isFirst || !primaryShards.contains(shard) {
                 let oldPrimary = old.primary(of: shard)
-                // A node that has just started may hold jobs for pending that others have ended meanwhile.
-                let isHandedOver =
-                    isFirst
-                    ? placement.alive.count > 1
-                    : oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
+                let isHandedOver = oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
                 takeOvers[shard] = TakeOver(
                     claimsFrom: isHandedOver ? now + timing.settling : now,
                     inheritsFrom: hasPeers ? now + timing.takeOverGrace : now)
@@ -171,6 +167,8 @@ extension Coordinator {
                 takeOvers[shard] = nil
             }
         }
+        // A node that has just started may hold jobs for pending that others have ended meanwhile.
+        if isFirst, placement.alive.count > 1 { startsClaiming = now + timing.takeOverGrace }
         pendingCount = nil
         comparisons.shared = nil
         primaryShards = primary

@@ -115,6 +115,7 @@ extension Coordinator {
     }
 
     private var wantsWork: Bool {
+        if startsClaiming != nil { return held.waitingCount < slots.count }
         let waiting = backlog + held.waitingCount
         return waiting < slots.count || waitingWork < timing.lowWater.nanoseconds * Int64(slots.count)
     }

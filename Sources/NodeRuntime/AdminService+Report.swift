@@ -70,6 +70,10 @@ extension AdminService {
         node.held = UInt64(snapshot.held)
         if let seconds = snapshot.secondsToDrain { node.secondsToDrain = seconds }
         if let rate = loop.jobsPerSecond { node.jobsPerSecond = rate }
+        let steals = loop.steals.times
+        node.stealAnswers = UInt64(steals.total)
+        if let median = steals.quantile(0.5) { node.stealMsMedian = median.inSeconds * 1_000 }
+        if let slowest = steals.quantile(0.99) { node.stealMsP99 = slowest.inSeconds * 1_000 }
         if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
         if let left = drainControl.remainingSeconds { node.drainDeadline = left }
         if !drainControl.reason.isEmpty { node.drainReason = drainControl.reason }
@@ -81,6 +85,7 @@ extension AdminService {
         node.languages = languages.installed()
         node.engine = facts.engine
         node.dataDir = facts.dataDirectory
+        node.ledger = loop.failing?.description ?? ""
         node.slots = slotReports().enumerated().map { index, report in
             var slot = Ocr_V1_SlotStatus()
             slot.slot = UInt32(index)

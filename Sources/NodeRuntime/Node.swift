@@ -36,13 +36,16 @@ package struct NodeFailure: Error, Sendable, CustomStringConvertible {
 package struct Node: Sendable {
     private let options: NodeOptions
     private let logger: Logger
+    private let makeExecutor: SlotExecutorFactory?
 
     /// Longest path of a Unix socket (sun_path, with its final zero).
     private static let socketPathByteCount = 108
 
-    package init(_ options: NodeOptions, logger: Logger) {
+    /// - Parameter makeExecutor: makes what runs the jobs instead of worker processes; for measurements.
+    package init(_ options: NodeOptions, logger: Logger, makeExecutor: SlotExecutorFactory? = nil) {
         self.options = options
         self.logger = logger
+        self.makeExecutor = makeExecutor
     }
 
     /// Runs the node. Returns after an orderly stop; throws `NodeFailure` when it could not start or had to end.
@@ -92,7 +95,7 @@ package struct Node: Sendable {
         let drainControl = DrainControl(
             loop: loop, cluster: reference, stopControl: stopControl, logger: logger)
         let opened = try await open(loop, sandbox, reference)
-        let (facts, pool) = (opened.facts, opened.pool)
+        let (facts, executor) = (opened.facts, opened.executor)
         let languages = InstalledLanguages(directory: options.workers.tessdata)
         let reader: LedgerReader
         let search: SearchIndex
@@ -106,8 +109,7 @@ package struct Node: Sendable {
         }
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { pool.statistics().map(SlotReport.init) }, sandbox: { sandbox.text },
-            stopControl: stopControl,
+            slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
             drainControl: drainControl, cluster: reference)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
@@ -135,7 +137,7 @@ package struct Node: Sendable {
             guard isFirst else {
                 logger.notice("\(name) again: stopping at once")
                 stopControl.request(within: .zero, reason: name)
-                return pool.hasten()
+                return executor.hasten()
             }
             let wish = DrainWish(deadline: options.stopDeadline, endsAtDeadline: true, reason: name)
             Task { await drainControl.begin(wish) }
@@ -174,11 +176,7 @@ package struct Node: Sendable {
         let deadline = Duration.seconds(control.remainingSeconds ?? 0)
         let blocking = BlockingQueue("stop")
         do {
-            // Nobody waits for an image any more, and none is fetched for what will not begin.
-            try await blocking.run {
-                opened.sources.prefetcher.stop()
-                opened.pool.stop(deadline: deadline)
-            }
+            try await blocking.run { opened.executor.stop(deadline: deadline) }
         } catch {
             logger.error("stopping the workers: \(error)")
         }
@@ -199,7 +197,7 @@ package struct Node: Sendable {
 
     private struct OpenedParts: Sendable {
         let facts: NodeFacts
-        let pool: WorkerPool
+        let executor: any SlotExecutor
         let sources: NodeSources
     }
 
@@ -210,6 +208,7 @@ package struct Node: Sendable {
         let opened = Mutex<OpenedParts?>(nil)
         let options = options
         let logger = logger
+        let makeExecutor = makeExecutor
         // One that may find others waits for them before it claims what they may be running.
         let isAlone =
             options.seeds.isEmpty && ClusterFiles.members(directory: options.dataDirectory).isEmpty
@@ -219,9 +218,12 @@ package struct Node: Sendable {
                 let boot = try Self.boot(ledger, options.dataDirectory)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
                 let sources = try NodeSources(options, node: ledger.nodeID, loop: loop, cluster: cluster)
-                let pool = Self.pool(options, node: ledger.nodeID, loop, sources.prefetcher, sandbox, logger)
-                sources.prefetcher.start()
-                pool.start()
+                let executor: any SlotExecutor =
+                    makeExecutor?(options.workers.slots) { loop.post(.finished($0, $1, $2)) }
+                    ?? PrefetchingExecutor(
+                        pool: Self.pool(options, node: ledger.nodeID, loop, sources.prefetcher, sandbox, logger),
+                        prefetcher: sources.prefetcher)
+                executor.start()
                 let facts = NodeFacts(
                     id: ledger.nodeID, boot: boot, name: options.name, clusterName: options.clusterName,
                     dataDirectory: options.dataDirectory, layout: options.layout,
@@ -229,7 +231,7 @@ package struct Node: Sendable {
                     defaultProfile: options.defaultProfile, engine: Recogniser.engineVersion,
                     processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline,
                     replicas: options.replicas)
-                opened.withLock { $0 = OpenedParts(facts: facts, pool: pool, sources: sources) }
+                opened.withLock { $0 = OpenedParts(facts: facts, executor: executor, sources: sources) }
                 let configuration = CoordinatorConfiguration(
                     node: ledger.nodeID, boot: boot, zone: options.zone, slotCount: options.workers.slots,
                     layout: options.layout, replicas: options.replicas, isAlone: isAlone,
@@ -238,8 +240,7 @@ package struct Node: Sendable {
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
                 return StepLoop.Parts(
                     ledger: ledger,
-                    coordinator: Coordinator(configuration: configuration),
-                    executor: PrefetchingExecutor(pool: pool, prefetcher: sources.prefetcher),
+                    coordinator: Coordinator(configuration: configuration), executor: executor,
                     close: { () throws(LedgerError) in try ledger.close() })
             }
         } catch {
@@ -352,17 +353,6 @@ private final class SandboxNote: Sendable {
         } else {
             logger.warning("workers are NOT fully confined: \(new.text)")
         }
-    }
-}
-
-extension SlotReport {
-    init(_ statistics: SlotStatistics) {
-        let now = MonotonicClock.now
-        self.init(
-            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job, source: nil,
-            runningSeconds: statistics.jobStarted.map { (now - $0).inSeconds }, jobsDone: statistics.jobsDone,
-            rssBytes: statistics.rssBytes == 0 ? nil : statistics.rssBytes,
-            language: statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", "))
     }
 }
 
