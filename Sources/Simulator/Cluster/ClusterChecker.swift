@@ -100,6 +100,11 @@ extension ClusterWorld {
             }
         }
         for key in notes.settled { checkSettled(key, by: node) }
+        for case .finished(_, let assignment, _) in inputs {
+            jobs.edit(assignment.key) { job in
+                job.end(assignment.epoch, assignment.attempt)
+            }
+        }
         for effect in effects {
             switch effect {
             case .run(_, let assignment):
@@ -113,11 +118,6 @@ extension ClusterWorld {
                     }
                 }
             default: break
-            }
-        }
-        for case .finished(_, let assignment, _) in inputs {
-            jobs.edit(assignment.key) { job in
-                job.end(assignment.epoch, assignment.attempt)
             }
         }
         for case .finished(_, let assignment, .recognised(let result)) in inputs {
