@@ -203,13 +203,16 @@ extension Coordinator {
                 else {
                     admission.known += 1
                     // Admitted a moment ago, here or by a primary that is gone, and the answer was lost: who has it is
-                    // not known. What has ended was owed by whoever ended it.
+                    // not known. What has ended was owed by whoever ended it, but a replica that has come lately
+                    // may lack it.
                     if existing.outcome == .pending {
                         for (peer, sequence) in try owe(entry.key, ledger: ledger) {
                             owed[peer, default: [:]][entry.key] = sequence
                         }
                     }
-                    for peer in try ledger.creditors(of: entry.key) where owed[peer]?[entry.key] == nil {
+                    let shard = layout.shard(of: entry.key)
+                    let lacking = comparisons.unsynced[shard].map { $0.keys.sorted() } ?? []
+                    for peer in try ledger.creditors(of: entry.key) + lacking where owed[peer]?[entry.key] == nil {
                         owed[peer, default: [:]][entry.key] = try owe(entry.key, to: peer, ledger: ledger)
                     }
                     continue

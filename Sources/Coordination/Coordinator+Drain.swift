@@ -13,6 +13,10 @@ struct Drain: Sendable {
     /// Since when everything is held by at least one node that stays.
     var safeSince: Instant?
     var nextLook: Instant?
+    /// When somebody who stays is asked next whether it has the same catalogue.
+    var nextCatalogue: Instant?
+    /// Digest of the catalogue that somebody who stays has too.
+    var confirmedCatalogue: UInt64?
     var jobsLeft = 0
     var resultsLeft = 0
     var outboxLeft = 0
@@ -20,6 +24,7 @@ struct Drain: Sendable {
 
 extension Coordinator {
     private static let lookInterval = Duration.milliseconds(200)
+    private static let catalogueInterval = Duration.milliseconds(500)
     /// Records that are counted one by one; of more, whole shards are counted.
     private static let exactCount = 20_000
 
@@ -69,6 +74,7 @@ extension Coordinator {
             comparisons.wake(at: now)
             effects.append(.event(.drainPhase(.pushing)))
         }
+        confirmCatalogue(&drain, at: now, into: &effects)
         try countWhatIsLeft(&drain, at: now, ledger: ledger)
         if drain.phase == .pushing, isSafe(drain, at: now) {
             drain.phase = .safe
@@ -81,6 +87,33 @@ extension Coordinator {
         }
         drain.nextLook = now + Self.lookInterval
         self.drain = drain
+    }
+
+    /// A batch that was opened or removed through this node must be known to somebody who stays.
+    private mutating func confirmCatalogue(
+        _ drain: inout Drain, at now: Instant, into effects: inout [CoordinatorEffect]
+    ) {
+        guard drain.order.mode == .leave, drain.confirmedCatalogue != catalogue.digest,
+            now >= drain.nextCatalogue ?? now
+        else { return }
+        drain.nextCatalogue = now + Self.catalogueInterval
+        let staying = members.filter { $0.key != node && $0.value.isAlive && $0.value.standing == .serving }
+        guard let peer = staying.keys.sorted().randomElement(using: &generator) else { return }
+        send(.catalogueDigest(catalogue.digest), to: peer, &effects)
+    }
+
+    /// A member has this catalogue. Who differs gets this node's; who drains is told of an equal one, for it has to know.
+    mutating func compareCatalogue(
+        _ digest: UInt64, of peer: NodeID, ledger: some Ledger, into effects: inout [CoordinatorEffect]
+    ) throws(LedgerError) {
+        guard digest == catalogue.digest else {
+            return try sendCatalogue(to: peer, wantsAnswer: true, ledger, &effects)
+        }
+        if members[peer]?.standing == .serving {
+            drain?.confirmedCatalogue = digest
+        } else if drain == nil {
+            send(.catalogueDigest(digest), to: peer, &effects)
+        }
     }
 
     /// Whether there are other nodes that hold data.
@@ -105,6 +138,7 @@ extension Coordinator {
         else { return false }
         if drain.order.mode == .restart { return drain.outboxLeft == 0 }
         guard hasOtherHolders || !hasRecords else { return false }
+        guard drain.confirmedCatalogue == catalogue.digest || !hasPeers else { return false }
         // All is held by somebody who stays; a moment more for the further copies.
         return drain.outboxLeft == 0 || drain.safeSince.map { now - $0 >= timing.drainExtra } ?? false
     }

@@ -169,6 +169,14 @@ extension Coordinator {
         }
     }
 
+    /// Two sides of a cut cluster may give one job two languages. Their epochs must differ: otherwise the merge would take
+    /// the language of one and the result of the other.
+    private static func epochStep(to language: String) -> UInt32 {
+        var sum: UInt32 = 0x811C_9DC5
+        for byte in language.utf8 { sum = (sum ^ UInt32(byte)) &* 0x0100_0193 }
+        return 2 + sum % 1_021
+    }
+
     /// Changes one record; returns whether it was changed.
     private mutating func apply(
         _ kind: Operation.Kind, to record: Record, ledger: some Ledger, into effects: inout [CoordinatorEffect]
@@ -188,7 +196,9 @@ extension Coordinator {
             guard record.outcome == .pending || redo, record.specification.language != language,
                 Glob.matches(pattern, record.specification.source.bytes)
             else { return false }
-            changed = Record(key: record.key, specification: record.specification, epoch: record.epoch + 1)
+            changed = Record(
+                key: record.key, specification: record.specification,
+                epoch: record.epoch + Self.epochStep(to: language))
             changed.specification.language = language
             queue.remove(record.key)
             deferred.remove(record.key)

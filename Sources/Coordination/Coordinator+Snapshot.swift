@@ -49,6 +49,9 @@ extension Coordinator {
         }
         for key in leases.byKey.keys where deferred.contains(key) { return "\(key) is deferred and leased" }
         for key in leases.byKey.keys where claims[key] != nil { return "\(key) is claimed and leased" }
+        for (key, lease) in leases.byKey where members[lease.thief]?.isAlive != true {
+            return "\(key) is leased to one that is not there"
+        }
         if queue.count > 2 * Limits.queueWindowCount { return "the queue's window is too large" }
         if deferred.count > Limits.deferredCount { return "too many deferred jobs in memory" }
         return nil

@@ -224,12 +224,15 @@ extension Coordinator {
         for job in grant.jobs.prefix(Limits.grantCount) {
             let record = job.record
             guard takesWork, let batch = try batch(record.specification.batch, ledger: ledger), !batch.isRemoved,
-                claims[record.key] == nil, held[record.key] == nil
+                claims[record.key] == nil, held[record.key] == nil, leases[record.key] == nil
             else {
                 back.append(
                     HeldJob(key: record.key, epoch: record.epoch, attempt: record.attempts, isRunning: false))
                 continue
             }
+            // While views differ, this node may hold itself for the primary too.
+            queue.remove(record.key)
+            deferred.remove(record.key)
             held.add(HeldJobs.Job(record: record, profile: batch.profile, isBackup: job.isBackup))
             taken += 1
         }

@@ -194,7 +194,7 @@ package struct Coordinator: Sendable {
         case .keys(let list): try compare(list, from: sender, at: now, ledger: ledger, into: &effects)
         case .keyAnswer(let answer): try take(answer, from: sender, at: now, ledger: ledger)
         case .catalogueDigest(let digest):
-            if digest != catalogue.digest { try sendCatalogue(to: sender, wantsAnswer: true, ledger, &effects) }
+            try compareCatalogue(digest, of: sender, ledger: ledger, into: &effects)
         case .catalogue(let incoming, let wantsAnswer):
             try merge(incoming, ledger: ledger, into: &effects)
             if wantsAnswer { try sendCatalogue(to: sender, wantsAnswer: false, ledger, &effects) }
@@ -227,6 +227,8 @@ package struct Coordinator: Sendable {
         try expire(at: now, ledger: ledger, into: &effects)
         guard !configuration.isReadOnly else { return try finishReadOnlyStep(at: now, ledger: ledger, into: &effects) }
         try retarget(ledger: ledger)
+        // The other nodes may have left meanwhile: what they have not answered for is admitted here, and begun.
+        try resendSubmissions(at: now, ledger: ledger, into: &effects)
         if takesWork { try dispatch(at: now, ledger: ledger, into: &effects) }
         if hasPeers {
             backlog = try countBacklog(ledger: ledger)
@@ -237,8 +239,6 @@ package struct Coordinator: Sendable {
             try handOverStrays(at: now, ledger: ledger, into: &effects)
             try compareCatalogue(at: now, ledger: ledger, into: &effects)
         }
-        // The other nodes may have left meanwhile: who waits for them is answered all the same.
-        try resendSubmissions(at: now, ledger: ledger, into: &effects)
         // What is owed by anything above leaves in this step: nothing else would wake the core for it.
         if hasPeers { try replicate(at: now, ledger: ledger, into: &effects) }
         settleAdmissions(at: now, into: &effects)

@@ -177,7 +177,7 @@ extension ClusterWorld {
             guard let core = node.core, core.placement == first.placement else { return }
             let snapshot = core.snapshot
             guard snapshot.outboxCount == 0, node.inbox.isEmpty, snapshot.strayShards.isEmpty,
-                !snapshot.primaryShards.shards.contains(where: { !snapshot.syncedShards.contains($0) })
+                snapshot.syncedShards == snapshot.replicaShards
             else { return }
             for shard in snapshot.primaryShards.shards {
                 do throws(LedgerError) {

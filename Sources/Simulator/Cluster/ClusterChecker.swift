@@ -100,24 +100,24 @@ extension ClusterWorld {
             }
         }
         for key in notes.settled { checkSettled(key, by: node) }
+        for case .finished(_, let assignment, _) in inputs {
+            jobs.edit(assignment.key) { job in
+                job.end(assignment.epoch, assignment.attempt)
+            }
+        }
         for effect in effects {
             switch effect {
             case .run(_, let assignment):
                 jobs.edit(assignment.key) { job in
-                    job.opened.insert(SimulatedJob.attempt(assignment.epoch, assignment.attempt))
+                    job.open(assignment.epoch, assignment.attempt)
                 }
             case .send(_, .grant(let grant)):
                 for granted in grant.jobs {
                     jobs.edit(granted.record.key) { job in
-                        job.opened.insert(SimulatedJob.attempt(granted.record.epoch, granted.record.attempts))
+                        job.open(granted.record.epoch, granted.record.attempts)
                     }
                 }
             default: break
-            }
-        }
-        for case .finished(_, let assignment, _) in inputs {
-            jobs.edit(assignment.key) { job in
-                job.ended.insert(SimulatedJob.attempt(assignment.epoch, assignment.attempt))
             }
         }
         for case .finished(_, let assignment, .recognised(let result)) in inputs {

@@ -31,6 +31,13 @@ extension ClusterWorld {
         tellMembers(node)
     }
 
+    /// It works without having found anybody.
+    func found(_ node: ClusterNode) {
+        node.isJoined = true
+        node.isViewStale = true
+        tellMembers(node)
+    }
+
     private func startCore(_ node: ClusterNode) {
         var configuration = CoordinatorConfiguration(
             node: node.id, boot: node.member.boot, zone: world.zone(of: node.member), slotCount: node.slotCount,

@@ -4,6 +4,9 @@ internal import ClusterModel
 internal import Coordination
 
 extension ClusterWorld {
+    /// A worker ends what takes longer.
+    private static let longestRun = Duration.seconds(60)
+
     func run(_ assignment: Assignment, in slot: SlotIndex, of node: ClusterNode) {
         guard node.slots.indices.contains(slot.rawValue) else {
             return violate(.slot, "\(node.name) gave work to slot \(slot.rawValue), which it has not")
@@ -23,7 +26,7 @@ extension ClusterWorld {
             return violate(.slot, "\(node.name) runs a job that nobody has submitted")
         }
         jobs.edit(assignment.key) { $0.starts += 1 }
-        var duration = job.duration * node.slowness
+        var duration = min(job.duration * node.slowness, Self.longestRun)
         let ending = ending(of: job, at: node)
         if ending != .result { duration = duration * chance.fraction() + .milliseconds(1) }
         after(duration) { $0.workEnds(node, life, slot, run, ending) }

@@ -54,7 +54,15 @@ struct SimulatedJob {
 
     var openCount: Int { opened.count - ended.count }
 
-    static func attempt(_ epoch: UInt32, _ attempt: UInt32) -> UInt64 { UInt64(epoch) << 32 | UInt64(attempt) }
+    private static func number(_ epoch: UInt32, _ attempt: UInt32) -> UInt64 { UInt64(epoch) << 32 | UInt64(attempt) }
+
+    /// An attempt was given out: a returned one may be, under the same number.
+    mutating func open(_ epoch: UInt32, _ attempt: UInt32) {
+        opened.insert(Self.number(epoch, attempt))
+        ended.remove(Self.number(epoch, attempt))
+    }
+
+    mutating func end(_ epoch: UInt32, _ attempt: UInt32) { ended.insert(Self.number(epoch, attempt)) }
 
     var duplicates: Int { results.values.reduce(0) { $0 + max(0, $1 - 1) } }
 }
