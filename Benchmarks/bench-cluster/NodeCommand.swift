@@ -37,12 +37,14 @@ struct NodeCommand: AsyncParsableCommand {
         options.stopDeadline = .seconds(1)
         let result = try PacedExecutor.result(textBytes: resultBytes)
         let duration = Duration.milliseconds(jobMilliseconds)
-        let onBegin: (@Sendable (Assignment) -> Void)? = trace ? { StampedLog.line("began \($0.key)") } : nil
-        let logger = Logger(label: "node") { _ in StampedLog() }
-        try await Node(options, logger: logger) { slotCount, onOutcome in
+        let trace = trace
+        let makeExecutor: SlotExecutorFactory = { slotCount, onOutcome in
             PacedExecutor(
-                slotCount: slotCount, duration: duration, result: result, onBegin: onBegin, onOutcome: onOutcome)
-        }.run()
+                slotCount: slotCount, duration: duration, result: result,
+                onBegin: { if trace { StampedLog.line("began \($0.key)") } }, onOutcome: onOutcome)
+        }
+        let logger = Logger(label: "node") { _ in StampedLog() }
+        try await Node(options, logger: logger, makeExecutor: makeExecutor).run()
     }
 }
 

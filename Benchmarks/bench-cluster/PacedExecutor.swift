@@ -22,12 +22,12 @@ final class PacedExecutor: SlotExecutor {
     private let slots: Mutex<[Slot]>
     private let duration: Duration
     private let result: StoredResult
-    private let onBegin: (@Sendable (Assignment) -> Void)?
+    private let onBegin: @Sendable (Assignment) -> Void
     private let onOutcome: @Sendable (SlotIndex, Assignment, WorkOutcome) -> Void
     private let clock = DispatchQueue(label: "jobs")
 
     init(
-        slotCount: Int, duration: Duration, result: StoredResult, onBegin: (@Sendable (Assignment) -> Void)?,
+        slotCount: Int, duration: Duration, result: StoredResult, onBegin: @escaping @Sendable (Assignment) -> Void,
         onOutcome: @escaping @Sendable (SlotIndex, Assignment, WorkOutcome) -> Void
     ) {
         slots = Mutex((0..<slotCount).map { _ in Slot() })
@@ -87,7 +87,7 @@ final class PacedExecutor: SlotExecutor {
     func assign(_ assignment: Assignment, to slot: SlotIndex) {
         guard duration > .zero else {
             slots.withLock { $0[slot.rawValue].jobsDone += 1 }
-            onBegin?(assignment)
+            onBegin(assignment)
             return onOutcome(slot, assignment, .recognised(result))
         }
         let isFirst = slots.withLock { slots in
@@ -124,7 +124,7 @@ final class PacedExecutor: SlotExecutor {
             return (first, slots[slot.rawValue].turn)
         }
         guard let begun else { return }
-        onBegin?(begun.0)
+        onBegin(begun.0)
         clock.asyncAfter(deadline: .now() + .nanoseconds(Int(duration.nanoseconds))) { [self] in
             end(slot, turn: begun.turn)
         }
