@@ -116,6 +116,11 @@ package struct Record: Hashable, Sendable {
         attempts > failures && lastFailure?.attempt != attempts
     }
 
+    /// Attempts that have begun since the latest of which an end is known.
+    package var openAttempts: UInt32 {
+        hasOpenAttempt ? attempts - max(failures, lastFailure?.attempt ?? 0) : 0
+    }
+
     /// The reason that users see: that of a failed job, or of the latest failed attempt of one that is pending.
     package var reason: Failure? { outcome == .failed || outcome == .pending ? lastFailure?.failure : nil }
 }

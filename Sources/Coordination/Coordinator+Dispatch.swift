@@ -158,12 +158,16 @@ extension Coordinator {
                 unused.attempt == record.attempts
             {
                 if record.runner != runner, hasPeers {
+                    // Its end is noted, so that it does not count as one in which a node died.
+                    let ended = AttemptFailure(
+                        attempt: record.attempts, failure: Failure(.interrupted, "given back before it had ended"))
+                    record.lastFailure = max(record.lastFailure ?? ended, ended)
                     record.runner = runner
                     record.attempts += 1
                     try store(record, result: nil, ledger: ledger, into: &effects)
                 }
             } else {
-                if record.hasOpenAttempt, record.attempts - record.failures >= configuration.maximumInterruptions {
+                if record.openAttempts >= configuration.maximumInterruptions {
                     try giveUp(record, ledger: ledger, into: &effects)
                     continue
                 }

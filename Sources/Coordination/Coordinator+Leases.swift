@@ -143,7 +143,7 @@ extension Coordinator {
                 StealGrant(
                     number: steal.request.number, jobs: jobs, batches: batches,
                     leaseMilliseconds: UInt64(timing.lease.nanoseconds / 1_000_000), typicalMilliseconds: typical,
-                    backlog: UInt64(backlog), others: others)),
+                    backlog: UInt64(unstarted), others: others)),
             to: steal.thief, &effects)
     }
 
@@ -256,7 +256,8 @@ extension Coordinator {
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
         if let due = leases.nextCheck, due <= now, !isBroken(by: .keepLeaseForever) {
-            for (key, lease) in leases.byKey where lease.expiresAt <= now {
+            let ended = leases.byKey.filter { $0.value.expiresAt <= now }
+            for (key, lease) in ended.sorted(by: { $0.key < $1.key }) {
                 leases[key] = nil
                 needsRequeue.insert(key)
                 counters.leasesExpired += 1

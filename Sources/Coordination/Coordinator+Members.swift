@@ -23,10 +23,17 @@ struct KnownLoad: Hashable, Sendable {
     /// than what is left to do takes.
     func expectedBacklog(at now: Instant) -> UInt64 {
         guard figures.backlog > 0, let seconds = figures.secondsToDrain else { return figures.backlog }
-        let whole = (Int64(seconds) + 1) * 1_000
-        let left = whole - max(0, (now - since).nanoseconds / 1_000_000)
-        guard left > 0 else { return 0 }
-        return UInt64(Double(figures.backlog) * Double(left) / Double(whole)) + 1
+        let whole = Double(seconds) + 1
+        let left = whole - (now - since).inSeconds
+        return left > 0 ? UInt64(Double(figures.backlog) * min(1, left / whole)) + 1 : 0
+    }
+
+    /// Seconds that this backlog takes there; those of a job are taken for one where they are not known.
+    func expectedSeconds(at now: Instant) -> Double {
+        guard let seconds = figures.secondsToDrain else {
+            return Double(figures.backlog) / Double(max(1, figures.workers))
+        }
+        return max(0, Double(seconds) + 1 - (now - since).inSeconds)
     }
 }
 
@@ -112,7 +119,12 @@ extension Coordinator {
         guard placement != old || isFirst || !returned.isEmpty else { return }
         noteChangedShards(from: old, isFirst: isFirst, returned: returned, at: now)
         queue.rescan()
-        if table != old.table { retargeting = Retargeting(before: retargeting == nil ? old.table : nil) }
+        if isFirst {
+            // The outbox is that of an earlier process: what it owes to nodes that hold the shard no more goes to others.
+            retargeting = Retargeting(before: nil, sparesHolders: true)
+        } else if table != old.table {
+            retargeting = Retargeting(before: retargeting == nil ? old.table : nil)
+        }
         nextRenewal = now
         handOver.wake(at: now)
         comparisons.wake(at: now)
@@ -147,7 +159,11 @@ extension Coordinator {
             noteComparisons(of: shard, set, wasReplica: replicaShards.contains(shard) && !isFirst, returned, old)
             if first == node, isFirst || !primaryShards.contains(shard) {
                 let oldPrimary = old.primary(of: shard)
-                let isHandedOver = !isFirst && oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
+                // A node that has just started may hold jobs for pending that others have ended meanwhile.
+                let isHandedOver =
+                    isFirst
+                    ? placement.alive.count > 1
+                    : oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
                 takeOvers[shard] = TakeOver(
                     claimsFrom: isHandedOver ? now + timing.settling : now,
                     inheritsFrom: hasPeers ? now + timing.takeOverGrace : now)

@@ -38,6 +38,8 @@ struct Retargeting: Hashable, Sendable {
     /// The replica sets that the entries were made for: who was in them and is no creditor has its copy. Nil when they
     /// have changed more than once meanwhile.
     var before: PlacementTable?
+    /// Entries whose target still holds the shard are left alone: who else holds it is found by comparison.
+    var sparesHolders = false
     /// Targets that are still to be looked at, and how far the first has been.
     var targets: [NodeID]?
     var afterSequence: Int64 = 0
@@ -175,7 +177,12 @@ extension Coordinator {
         if !droppable.isEmpty { _ = try ledger.drop(droppable) }
         guard var state = peers[peer] else { return }
         state.unanswered = max(0, state.unanswered - receipts.count)
-        state.resendAt = state.unanswered == 0 ? nil : now + timing.resend
+        var isWaiting = state.unanswered > 0
+        if !isWaiting, let oldest = try ledger.outbox(to: peer, afterSequence: 0, limit: 1).first {
+            // A receipt that came twice was counted twice: another one may be lost.
+            isWaiting = oldest.sequence <= state.cursor
+        }
+        state.resendAt = isWaiting ? now + timing.resend : nil
         keep(state, of: peer)
         pendingPeers.insert(peer)
     }
@@ -242,6 +249,7 @@ extension Coordinator {
         for entry in entries {
             walk.afterSequence = entry.sequence
             let replicas = placement.replicas(of: layout.shard(of: entry.key))
+            if walk.sparesHolders, replicas.contains(target) { continue }
             let creditors = try ledger.creditors(of: entry.key)
             let isForgetful = isBroken(by: .forgetDebtsOfLeft)
             for replica in replicas where replica != node && !creditors.contains(replica) && !isForgetful {

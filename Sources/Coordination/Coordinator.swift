@@ -233,13 +233,14 @@ package struct Coordinator: Sendable {
             renewHeld(at: now, into: &effects)
             try compareWithPeers(at: now, ledger: ledger, into: &effects)
             try handOverStrays(at: now, ledger: ledger, into: &effects)
-            // What is owed by anything above leaves in this step: nothing else would wake the core for it.
-            try resendSubmissions(at: now, ledger: ledger, into: &effects)
-            try replicate(at: now, ledger: ledger, into: &effects)
-            settleAdmissions(at: now, into: &effects)
-            expireOperations(at: now, into: &effects)
             try compareCatalogue(at: now, ledger: ledger, into: &effects)
         }
+        // The other nodes may have left meanwhile: who waits for them is answered all the same.
+        try resendSubmissions(at: now, ledger: ledger, into: &effects)
+        // What is owed by anything above leaves in this step: nothing else would wake the core for it.
+        if hasPeers { try replicate(at: now, ledger: ledger, into: &effects) }
+        settleAdmissions(at: now, into: &effects)
+        expireOperations(at: now, into: &effects)
         try continueDrain(at: now, ledger: ledger, into: &effects)
         outboxCount = try ledger.outboxCount(nil)
     }
@@ -263,13 +264,14 @@ package struct Coordinator: Sendable {
             return .origin
         }
         if takesWork, isRefillCut { return .origin }
-        var deadlines: [Instant?] = [takesWork ? deferred.nextDue : nil, drain?.nextLook]
+        var deadlines: [Instant?] = [
+            takesWork ? deferred.nextDue : nil, drain?.nextLook, submissions.values.map(\.nextLook).min(),
+            admissions.map(\.deadline).min(), operations.values.map(\.deadline).min(),
+        ]
         if hasPeers {
             deadlines += [
                 leases.nextCheck, takesWork ? thief.nextTry : nil, nextRenewal, comparisons.nextDue, handOver.nextDue,
                 catalogue.nextComparison, nextReplacement, parkedSteals.map(\.until).min(),
-                submissions.values.map(\.nextLook).min(), admissions.map(\.deadline).min(),
-                operations.values.map(\.deadline).min(),
             ]
             for peer in unansweredPeers { deadlines.append(peers[peer]?.resendAt) }
         }

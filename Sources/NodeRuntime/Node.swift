@@ -47,6 +47,17 @@ package struct Node: Sendable {
 
     /// Runs the node. Returns after an orderly stop; throws `NodeFailure` when it could not start or had to end.
     package func run() async throws {
+        while let reason = try await runOnce() {
+            do throws(LedgerError) {
+                try LedgerRenewal.setAside(options, because: reason, logger)
+            } catch {
+                throw Self.failure(error)
+            }
+        }
+    }
+
+    /// Runs until the stop. Returns why the node has to start again with a new ledger, nil when it has not.
+    private func runOnce() async throws -> String? {
         let socketPath = options.dataDirectory + "/node.sock"
         guard socketPath.utf8.count < Self.socketPathByteCount else {
             throw NodeFailure(
@@ -58,13 +69,14 @@ package struct Node: Sendable {
         let logger = logger
         let outgoing = PeerPostReference()
         let reference = ClusterReference()
+        let renewal = LedgerRenewal()
+        let options = options
         let loop = StepLoop(
             send: { outgoing.post($1, to: $0) },
             onEvent: { Self.log($0, to: logger) },
             onFailing: { error in
                 if let error {
-                    logger.error(
-                        "the ledger cannot be written, the node takes nothing in and hands over what it holds: \(error)")
+                    logger.critical("the ledger cannot be written, the node takes nothing in: \(error)")
                 } else {
                     logger.notice("the ledger can be written again")
                 }
@@ -73,6 +85,7 @@ package struct Node: Sendable {
             onFailure: { error in
                 ledgerFailure.withLock { $0 = error }
                 logger.critical("the ledger failed, the node stops: \(error)")
+                if error.kind == .corrupt, LedgerRenewal.isPossible(options) { renewal.want(error.message) }
                 stopControl.request(within: .zero, reason: "ledger failure")
             })
         let sandbox = SandboxNote(logger)
@@ -93,12 +106,18 @@ package struct Node: Sendable {
         }
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { pool.statistics().map(SlotReport.init) }, sandbox: { sandbox.text }, stopControl: stopControl,
+            slotReports: { pool.statistics().map(SlotReport.init) }, sandbox: { sandbox.text },
+            stopControl: stopControl,
             drainControl: drainControl, cluster: reference)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
-            let parts = ClusterParts(admin: service, loop: loop, outgoing: outgoing, sources: opened.sources)
+            let parts = ClusterParts(
+                admin: service, loop: loop, outgoing: outgoing, sources: opened.sources,
+                onOlderCopy: {
+                    renewal.want("the data directory is an older copy: the cluster has seen a later start of this node")
+                    stopControl.request(within: .zero, reason: "an older copy of the ledger")
+                })
             cluster = try await startCluster(facts, parts) { failure in
                 fatal.withLock { if $0 == nil { $0 = failure } }
                 stopControl.request(within: .zero, reason: "cluster")
@@ -131,7 +150,7 @@ package struct Node: Sendable {
             await stopControl.requested()
             await stop(loop, opened, stopControl)
             load.stop()
-            await cluster.stop(comesBack: drainControl.mode == .restart)
+            await cluster.stop(comesBack: drainControl.mode == .restart || renewal.reason != nil)
             server.beginGracefulShutdown()
             // Streams that follow something (wait, status) do not end by themselves.
             group.addTask { try await Task.sleep(for: Self.streamPatience) }
@@ -141,9 +160,11 @@ package struct Node: Sendable {
         signals.cancel()
         unlink(socketPath)
         stopControl.advance(to: .done)
+        if let reason = renewal.reason { return reason }
         if let error = ledgerFailure.withLock({ $0 }) { throw Self.failure(error) }
         if let failure = fatal.withLock({ $0 }) { throw failure }
         logger.info("node \(facts.name) has stopped")
+        return nil
     }
 
     private static let streamPatience = Duration.seconds(3)
@@ -194,7 +215,7 @@ package struct Node: Sendable {
             options.seeds.isEmpty && ClusterFiles.members(directory: options.dataDirectory).isEmpty
         do {
             try await loop.start { () throws(LedgerError) in
-                let ledger = try SQLiteLedger(directory: options.dataDirectory, layout: options.layout)
+                let ledger = try LedgerRenewal.open(options, logger)
                 let boot = try Self.boot(ledger, options.dataDirectory)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
                 let sources = try NodeSources(options, node: ledger.nodeID, loop: loop, cluster: cluster)
@@ -217,7 +238,9 @@ package struct Node: Sendable {
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
                 return StepLoop.Parts(
                     ledger: ledger,
-                    coordinator: Coordinator(configuration: configuration), executor: PrefetchingExecutor(pool: pool, prefetcher: sources.prefetcher), close: { () throws(LedgerError) in try ledger.close() })
+                    coordinator: Coordinator(configuration: configuration),
+                    executor: PrefetchingExecutor(pool: pool, prefetcher: sources.prefetcher),
+                    close: { () throws(LedgerError) in try ledger.close() })
             }
         } catch {
             throw Self.failure(error)

@@ -61,7 +61,7 @@ extension StepLoop {
             try core.handle(.members(members), at: now, ledger: ledger, into: &effects)
         }
         if commits { try ledger.commit() } else { ledger.rollback() }
-        for case .send(let peer, let message) in effects where commits { send(peer, message) }
+        if commits { for case .send(let peer, let message) in effects { self.send(peer, message) } }
         return core
     }
 
@@ -74,7 +74,6 @@ extension StepLoop {
             try parts.ledger.begin()
             for input in inputs {
                 remember(input)
-                guard !refuse(input) else { continue }
                 try reader.handle(input, at: now, ledger: parts.ledger, into: &effects)
             }
             try reader.finishStep(at: now, ledger: parts.ledger, into: &effects)
@@ -85,7 +84,7 @@ extension StepLoop {
         }
         parts.ledger.rollback()
         publish(reader.snapshot)
-        for case .send(let peer, let message) in effects.filter(\.isWithoutCommit) { send(peer, message) }
+        for case .send(let peer, let message) in effects.filter(\.isWithoutCommit) { self.send(peer, message) }
     }
 
     private func canWrite(_ ledger: any Ledger) throws(LedgerError) -> Bool {

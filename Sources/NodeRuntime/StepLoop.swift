@@ -37,9 +37,8 @@ package final class StepLoop: Sendable {
         var replies: [RequestID: CheckedContinuation<CoordinatorReply, any Error>] = [:]
         var nextRequest: UInt64 = 1
         var failure: LedgerError?
-        /// Why the ledger cannot be written now.
+        /// Why the ledger cannot be written now; the loop goes on reading.
         var failing: LedgerError?
-        /// What membership said last, for a core that is made anew.
         var latestMembers: [ClusterMember]?
         var finished = false
         var finishWaiters: [CheckedContinuation<Void, Never>] = []
@@ -49,21 +48,20 @@ package final class StepLoop: Sendable {
     private let shared = Mutex(Shared())
     let send: @Sendable (NodeID, CoordinationMessage) -> Void
     private let onEvent: @Sendable (CoordinatorEvent) -> Void
-    private let onFailing: @Sendable (LedgerError?) -> Void
     private let onFailure: @Sendable (LedgerError) -> Void
+    private let onFailing: @Sendable (LedgerError?) -> Void
     private let epoch = ContinuousClock.now
 
     /// - Parameters:
     ///   - send: takes a message for another node; called on the loop's thread after the commit, must not wait. What it
     ///     loses is asked for again.
     ///   - onEvent: called on the loop's thread after the commit of the step that made the event.
-    ///   - onFailing: called with why the ledger cannot be written, whenever that changes, and with nil when it can be
-    ///     again (StepLoop+Failing).
-    ///   - onFailure: called once when the ledger failed; nothing that was not committed has been told to anybody.
+    ///   - onFailing: called when the ledger cannot be written but read, with the reason, and with nil when it can again.
+    ///   - onFailure: called once when the ledger failed for good; nothing that was not committed has been told to anybody.
     package init(
         send: @escaping @Sendable (NodeID, CoordinationMessage) -> Void,
         onEvent: @escaping @Sendable (CoordinatorEvent) -> Void,
-        onFailing: @escaping @Sendable (LedgerError?) -> Void,
+        onFailing: @escaping @Sendable (LedgerError?) -> Void = { _ in },
         onFailure: @escaping @Sendable (LedgerError) -> Void
     ) {
         self.send = send
@@ -115,6 +113,7 @@ package final class StepLoop: Sendable {
         return try await withCheckedThrowingContinuation { continuation in
             let failure: LedgerError? = shared.withLock { shared in
                 if shared.finished { return shared.failure ?? LedgerError(.other, "the node is stopping") }
+                if let failing = shared.failing { return failing }
                 shared.replies[request] = continuation
                 return nil
             }
@@ -144,28 +143,21 @@ package final class StepLoop: Sendable {
         }
     }
 
-    /// Why the ledger cannot be written now; nil when it can.
-    package var failing: LedgerError? { shared.withLock { $0.failing } }
-
     var now: Instant {
         Instant(nanoseconds: (ContinuousClock.now - epoch).nanoseconds + 1)
     }
 
     private func run(_ coordinator: inout Coordinator, _ parts: Parts) {
         do throws(LedgerError) {
-            // The first step has no inputs: it starts what an earlier process left pending.
-            var inputs: [CoordinatorInput] = []
-            while true {
+            var isOpen = true
+            while isOpen {
                 do throws(LedgerError) {
-                    try step(inputs, &coordinator, parts.ledger, parts.executor)
+                    try serve(&coordinator, parts)
+                    isOpen = false
                 } catch {
                     guard Self.isEndurable(error) else { throw error }
-                    guard try endure(error, &coordinator, parts) else { break }
+                    isOpen = try endure(error, &coordinator, parts)
                 }
-                let wait = coordinator.nextDeadline.map { max(0, ($0 - now).inSeconds) }
-                let deadline = wait.map { Date(timeIntervalSinceNow: $0) }
-                guard let next = inbox.take(limit: Limits.stepInputCount, until: deadline) else { break }
-                inputs = next
             }
             try parts.close()
             finish(with: nil)
@@ -177,22 +169,44 @@ package final class StepLoop: Sendable {
         }
     }
 
+    /// Steps until the inbox is closed.
+    private func serve(_ coordinator: inout Coordinator, _ parts: Parts) throws(LedgerError) {
+        // The first step has no inputs: it starts what an earlier process left pending.
+        try step([], &coordinator, parts.ledger, parts.executor)
+        while true {
+            let wait = coordinator.nextDeadline.map { max(0, ($0 - now).inSeconds) }
+            let deadline = wait.map { Date(timeIntervalSinceNow: $0) }
+            guard let inputs = inbox.take(limit: Limits.stepInputCount, until: deadline) else { return }
+            try step(inputs, &coordinator, parts.ledger, parts.executor)
+        }
+    }
+
     private func step(
         _ inputs: [CoordinatorInput], _ coordinator: inout Coordinator, _ ledger: any Ledger,
         _ executor: any JobExecutor
     ) throws(LedgerError) {
         var effects: [CoordinatorEffect] = []
         let now = now
-        for input in inputs { remember(input) }
         try ledger.begin()
-        for input in inputs { try coordinator.handle(input, at: now, ledger: ledger, into: &effects) }
+        for input in inputs {
+            remember(input)
+            try coordinator.handle(input, at: now, ledger: ledger, into: &effects)
+        }
         try coordinator.finishStep(at: now, ledger: ledger, into: &effects)
         try ledger.commit()
         publish(coordinator.snapshot)
         for effect in effects { release(effect, executor) }
     }
 
-    // MARK: What both ways of running need
+    /// Keeps what a core needs that is made anew.
+    func remember(_ input: CoordinatorInput) {
+        if case .members(let list) = input { shared.withLock { $0.latestMembers = list } }
+    }
+
+    var latestMembers: [ClusterMember]? { shared.withLock { $0.latestMembers } }
+
+    /// Why the ledger cannot be written now; nil while it can.
+    package var failing: LedgerError? { shared.withLock { $0.failing } }
 
     func publish(_ snapshot: CoordinatorSnapshot) {
         let now = now
@@ -202,39 +216,16 @@ package final class StepLoop: Sendable {
         }
     }
 
-    var latestMembers: [ClusterMember]? { shared.withLock { $0.latestMembers } }
-
-    func remember(_ input: CoordinatorInput) {
-        if case .members(let members) = input { shared.withLock { $0.latestMembers = members } }
-    }
-
-    /// Notes whether the ledger can be written. Whoever waits for a reply to what cannot be committed is told.
+    /// Begins or ends the time in which the ledger cannot be written. Whoever waits for a reply hears of it.
     func note(failing error: LedgerError?) {
-        let (isNews, waiting) = shared.withLock { shared in
-            let isNews = shared.failing?.kind != error?.kind
+        let (replies, isNews) = shared.withLock { shared in
+            let isNews = (shared.failing == nil) != (error == nil)
             shared.failing = error
-            guard error != nil else { return (isNews, [CheckedContinuation<CoordinatorReply, any Error>]()) }
-            defer { shared.replies = [:] }
-            return (isNews, Array(shared.replies.values))
+            defer { if error != nil { shared.replies = [:] } }
+            return (error == nil ? [] : Array(shared.replies.values), isNews)
         }
-        if let error { for reply in waiting { reply.resume(throwing: error) } }
+        if let error { for reply in replies { reply.resume(throwing: error) } }
         if isNews { onFailing(error) }
-    }
-
-    /// Refuses what cannot be done while nothing can be written; returns whether it was that. What a slot has found is
-    /// lost with it: the job is pending, and is run again here or elsewhere.
-    func refuse(_ input: CoordinatorInput) -> Bool {
-        let request: RequestID
-        switch input {
-        case .openBatch(let asked, _), .submit(let asked, _), .operate(let asked, _), .pause(let asked),
-            .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _):
-            request = asked
-        case .finished: return true
-        case .drain, .cancelDrain, .stop, .members, .loads, .message: return false
-        }
-        let (reply, error) = shared.withLock { ($0.replies.removeValue(forKey: request), $0.failing) }
-        reply?.resume(throwing: error ?? LedgerError(.other, "the ledger cannot be written"))
-        return true
     }
 
     private func release(_ effect: CoordinatorEffect, _ executor: any JobExecutor) {

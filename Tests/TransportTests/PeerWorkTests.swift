@@ -355,6 +355,7 @@ import Wire
                 // Four times the limit, in which nobody is waited for.
                 try await MultiThreadedEventLoopGroup.singleton.any().scheduleTask(in: .milliseconds(80)) {}
                     .futureResult.get()
+                try Task.checkCancellation()
             }
             return 7
         }

@@ -11,6 +11,9 @@ extension ClusterWorld {
         guard let first = running.first?.core else { return "nobody runs" }
         for node in nodes where !node.isGone && !node.isOpen { return "\(node.name) is not open" }
         if !world.agrees { return "membership does not agree" }
+        if let gone = first.placement.table.members.first(where: { byID[$0.id]?.isGone ?? true }) {
+            return "\(name(of: gone.id)) has not been replaced"
+        }
         for node in running {
             guard let core = node.core else { return "\(node.name) has no coordinator" }
             if node.drain != nil { return "\(node.name) drains: \(core.snapshot.drain.map { "\($0)" } ?? "-")" }
@@ -129,8 +132,8 @@ extension ClusterWorld {
                     complain("it has failed \(job.transientFailures) times only")
                 }
             case .interrupted:
-                if job.interruptions + job.results.values.reduce(0, +) < Int(settings.maximumInterruptions) {
-                    complain("it was interrupted \(job.interruptions) times only")
+                if job.openCount < Int(settings.maximumInterruptions) {
+                    complain("it was interrupted \(job.openCount) times only")
                 }
             default: complain("nothing of that kind has happened")
             }
@@ -168,10 +171,12 @@ extension ClusterWorld {
         guard client.openCount == 0, let first = running.first?.core,
             running.count == nodes.count(where: { !$0.isGone })
         else { return }
+        // Somebody who is thought to be there would not answer.
+        guard first.placement.alive.allSatisfy({ byID[$0]?.isOpen == true }) else { return }
         for node in running {
             guard let core = node.core, core.placement == first.placement else { return }
             let snapshot = core.snapshot
-            guard snapshot.outboxCount == 0, node.inbox.isEmpty,
+            guard snapshot.outboxCount == 0, node.inbox.isEmpty, snapshot.strayShards.isEmpty,
                 !snapshot.primaryShards.shards.contains(where: { !snapshot.syncedShards.contains($0) })
             else { return }
             for shard in snapshot.primaryShards.shards {

@@ -90,7 +90,7 @@ extension ClusterWorld {
 
     // MARK: After each step
 
-    func checkStep(_ node: ClusterNode, _ inputs: [CoordinatorInput]) {
+    func checkStep(_ node: ClusterNode, _ inputs: [CoordinatorInput], _ effects: [CoordinatorEffect]) {
         if let complaint = node.core?.violatedInvariant() { violate(.invariant, "\(node.name): \(complaint)") }
         let notes = node.disk.takeNotes()
         for key in notes.revived { violate(.tombstone, "\(ClusterText.text(key)) is back at \(node.name)") }
@@ -100,6 +100,26 @@ extension ClusterWorld {
             }
         }
         for key in notes.settled { checkSettled(key, by: node) }
+        for effect in effects {
+            switch effect {
+            case .run(_, let assignment):
+                jobs.edit(assignment.key) { job in
+                    job.opened.insert(SimulatedJob.attempt(assignment.epoch, assignment.attempt))
+                }
+            case .send(_, .grant(let grant)):
+                for granted in grant.jobs {
+                    jobs.edit(granted.record.key) { job in
+                        job.opened.insert(SimulatedJob.attempt(granted.record.epoch, granted.record.attempts))
+                    }
+                }
+            default: break
+            }
+        }
+        for case .finished(_, let assignment, _) in inputs {
+            jobs.edit(assignment.key) { job in
+                job.ended.insert(SimulatedJob.attempt(assignment.epoch, assignment.attempt))
+            }
+        }
         for case .finished(_, let assignment, .recognised(let result)) in inputs {
             jobs.edit(assignment.key) { $0.results[assignment.epoch, default: 0] += 1 }
             checkResult(result, of: assignment, at: node)
@@ -126,13 +146,6 @@ extension ClusterWorld {
             attempts: assignment.attempt, resultDigest: result.digest)
     }
 
-    private func owes(_ key: JobKey, to id: NodeID, _ node: ClusterNode) -> Bool {
-        do throws(LedgerError) { return try node.disk.creditors(of: key).contains(id) } catch {
-            violate(.ledger, "\(node.name) cannot read: \(error)")
-            return true
-        }
-    }
-
     private func isOwed(_ key: JobKey, by node: ClusterNode) -> Bool {
         do throws(LedgerError) { return try !node.disk.creditors(of: key).isEmpty } catch {
             violate(.ledger, "\(node.name) cannot read: \(error)")
@@ -154,8 +167,10 @@ extension ClusterWorld {
                 other.placement.table == core.placement.table, replica.image == nil
             else { continue }
             guard let theirs = record(key, on: replica), Record.merge(theirs, mine) == theirs else {
-                // What came from its runner, the runner owes to all.
-                if disks.contains(where: { owes(key, to: id, $0) }) { continue }
+                // What came from its runner, the runner owes to all, by its own view of the members.
+                if disks.contains(where: { isOwed(key, by: $0) }) { continue }
+                // One that has become a replica lately gets what it lacks by comparison.
+                if !core.snapshot.syncedShards.contains(shard) || !other.snapshot.syncedShards.contains(shard) { continue }
                 let what = record(key, on: replica).map { ClusterText.text($0) } ?? "nothing"
                 violate(
                     .receipts,

@@ -47,6 +47,8 @@ struct ClusterClient {
     var pending: [RequestID: Pending] = [:]
     var nextRequest: UInt64 = 1
     var tasks: [SubmissionTask] = []
+    /// Batches whose jobs somebody has asked to be cancelled: those too that are submitted at the same time.
+    var cancelled: Set<BatchID> = []
     /// Batches that somebody has asked to be removed.
     var removals: Set<BatchID> = []
     /// Those whose removal was confirmed.
@@ -89,6 +91,7 @@ extension ClusterWorld {
                     key: key, batch: batch.id, conduct: task.conducts[place], duration: task.durations[place],
                     mayBeGone: client.removals.contains(batch.id)),
                 key: key)
+            if client.cancelled.contains(batch.id) { jobs.edit(key) { $0.mayBeCancelled = true } }
             entries.append(Submission(key: key, specification: specification))
         }
         checker.noteSubmission(entries.count)
@@ -101,6 +104,7 @@ extension ClusterWorld {
     func operate(_ operation: Operation, through node: ClusterNode) {
         switch operation.kind {
         case .cancel:
+            if case .batch(let id) = operation.selection { client.cancelled.insert(id) }
             jobs.editAll { job in
                 if Self.selects(operation.selection, job) { job.mayBeCancelled = true }
             }

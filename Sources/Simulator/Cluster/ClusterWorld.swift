@@ -72,7 +72,8 @@ package final class ClusterWorld {
     private func hear(_ event: MembershipEvent, _ node: ClusterNode) {
         switch event {
         case .joined: node.isJoined = true
-        case .appeared, .restarted, .died, .departed, .forgotten, .standingChanged: break
+        // A suspicion of a later incarnation brings a dead member back.
+        case .appeared, .restarted, .died, .departed, .forgotten, .standingChanged, .suspected: break
         default: return
         }
         node.isViewStale = true
@@ -181,7 +182,7 @@ package final class ClusterWorld {
             return fail(node, error)
         }
         for effect in effects { hash.add(effect) }
-        checkStep(node, inputs)
+        checkStep(node, inputs, effects)
         guard node.core != nil else { return }
         finish(node, effects)
     }

@@ -281,7 +281,7 @@ struct FaultDriver {
             world.pauseNode(true, node)
             world.after(chance.uniform(.seconds(1), .seconds(10))) { $0.pauseNode(false, node) }
         case .removal:
-            guard let task, let batch = task.batch,
+            guard let task, let batch = task.batch, !world.client.removals.contains(batch.id),
                 world.client.tasks.allSatisfy({ $0.name != batch.id.name || $0.isDone })
             else { return nil }
             let next = chance.happens(0.6) ? self.task(name: batch.id.name) : nil

@@ -38,6 +38,9 @@ struct SimulatedJob {
     /// Attempts that ended in a failure that counts, and starts that ended in nothing, in all epochs.
     var transientFailures = 0
     var interruptions = 0
+    /// Attempts that were given out, and those of which a coordinator has heard the end.
+    var opened: Set<UInt64> = []
+    var ended: Set<UInt64> = []
     /// Ends with a result, by epoch.
     var results: [UInt32: Int] = [:]
 
@@ -48,6 +51,10 @@ struct SimulatedJob {
         self.duration = duration
         self.mayBeGone = mayBeGone
     }
+
+    var openCount: Int { opened.count - ended.count }
+
+    static func attempt(_ epoch: UInt32, _ attempt: UInt32) -> UInt64 { UInt64(epoch) << 32 | UInt64(attempt) }
 
     var duplicates: Int { results.values.reduce(0) { $0 + max(0, $1 - 1) } }
 }

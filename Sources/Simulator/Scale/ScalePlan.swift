@@ -3,7 +3,7 @@
 internal import ClusterModel
 
 /// A cluster and its work.
-package struct ScalePlan: Sendable {
+package struct ScalePlan: Sendable, CustomStringConvertible {
     /// A machine: how many slots, and how fast they are.
     package struct Machine: Hashable, Sendable {
         package var slots: Int
@@ -85,6 +85,8 @@ package struct ScalePlan: Sendable {
         plan.replacementCount = count
         return plan
     }
+
+    package var description: String { "\(name), \(machines.count) nodes, \(jobCount) jobs" }
 
     // MARK: What nobody can do better
 
