@@ -89,7 +89,8 @@ import Wire
 }
 
 @Suite struct StreamTests {
-    @Test func `a conduit keeps the order, makes a fast maker wait, and hands its error over at the end`() async throws {
+    @Test func `a conduit keeps the order, makes a fast maker wait, and hands its error over at the end`() async throws
+    {
         let conduit = Conduit<Int>(limit: 2)
         let made = Tally()
         let maker = Task {
