@@ -44,6 +44,11 @@ extension AdminService {
         report.work.divergent = UInt64(totals.divergentCount)
         report.work.deferred = UInt64(snapshot.deferred)
         report.node = nodeStatus(snapshot)
+        if snapshot.placement.alive.count <= 1 {
+            // The core counts its backlog for others only.
+            let pending = totals.batches.reduce(0) { $0 + ($1.batch.isRemoved ? 0 : $1.counts.pending) }
+            report.node.pending = UInt64(max(0, pending - snapshot.runningCount))
+        }
         await addTransport(to: &report.node)
         return report
     }
