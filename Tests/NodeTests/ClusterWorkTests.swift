@@ -146,7 +146,7 @@ struct ClusterWorkTests {
         try a.wait("a has it all", seconds: 60) { Self.export(a, "d").output == before }
     }
 
-    @Test func `a drain that cannot end in time says what is left, goes on, and can be called off`() throws {
+    @Test func `a drain that cannot end in time says what is left, goes on, and ends when it can`() throws {
         let cluster = try RunningCluster()
         for name in ["a", "b"] { try cluster.add(name, configuration: "[cluster]\nreplicas = 1\n") }
         let (a, b) = (cluster.nodes[0], cluster.nodes[1])
