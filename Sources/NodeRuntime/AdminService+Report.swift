@@ -19,6 +19,9 @@ extension AdminService {
         guard let snapshot = loop.snapshot else {
             throw AdminError(code: "starting", message: "the node is starting", exitCode: 69)
         }
+        // A copy for a node that is dead waits for it, or for its successor: nobody waits for that.
+        let alive = snapshot.placement.alive
+        let stuck = snapshot.outboxCount > 0 ? try await reads.run { try reader.owed(beside: alive) } : [:]
         var report = Ocr_V1_ReportResponse()
         for entry in totals.batches where !entry.batch.isRemoved {
             var batch = Ocr_V1_ReportBatch()
@@ -30,7 +33,7 @@ extension AdminService {
             batch.counts.failed = UInt64(entry.counts.failed)
             batch.counts.cancelled = UInt64(entry.counts.cancelled)
             batch.counts.total = UInt64(entry.counts.total)
-            batch.owed = UInt64(entry.owed)
+            batch.owed = UInt64(max(0, entry.owed - (stuck[entry.batch.id] ?? 0)))
             report.batchReports.append(batch)
         }
         report.primaryShards = snapshot.primaryShards.words
@@ -41,6 +44,11 @@ extension AdminService {
         report.work.divergent = UInt64(totals.divergentCount)
         report.work.deferred = UInt64(snapshot.deferred)
         report.node = nodeStatus(snapshot)
+        if snapshot.placement.alive.count <= 1 {
+            // The core counts its backlog for others only.
+            let pending = totals.batches.reduce(0) { $0 + ($1.batch.isRemoved ? 0 : $1.counts.pending) }
+            report.node.pending = UInt64(max(0, pending - snapshot.runningCount))
+        }
         await addTransport(to: &report.node)
         return report
     }
@@ -80,7 +88,6 @@ extension AdminService {
         node.pid = UInt64(facts.processID)
         node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
         node.paused = snapshot.isPaused
-        node.ledger = loop.failing?.description ?? ""
         if let sandbox = sandbox() { node.sandbox = sandbox }
         node.languages = languages.installed()
         node.engine = facts.engine

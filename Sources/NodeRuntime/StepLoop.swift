@@ -191,7 +191,6 @@ package final class StepLoop: Sendable {
     ) throws(LedgerError) {
         var effects: [CoordinatorEffect] = []
         let now = now
-        for input in inputs { remember(input) }
         try ledger.begin()
         for input in inputs {
             remember(input)
