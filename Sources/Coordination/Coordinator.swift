@@ -219,6 +219,7 @@ package struct Coordinator: Sendable {
             queue.insert(QueueEntry(key: key, position: position))
         }
         isRefillCut = false
+        if let end = startsClaiming, now >= end { startsClaiming = nil }
         if !configuration.isReadOnly { try continueBulkOperations(ledger: ledger, into: &effects) }
         if isDroppingRemoved, !configuration.isReadOnly {
             isDroppingRemoved = try ledger.dropRemoved(limit: Limits.submissionChunkCount) > 0
