@@ -134,6 +134,16 @@ let package = Package(
             ],
             path: "Benchmarks/bench-engine", swiftSettings: strict),
         .executableTarget(
+            name: "bench-cluster",
+            dependencies: [
+                "ClusterModel", "NodeRuntime", "OCR", "Wire", "WorkerPool",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Benchmarks/bench-cluster", swiftSettings: strict),
+        .executableTarget(
             name: "ledger-bench", dependencies: ["ClusterModel", "Ledger"], path: "Benchmarks/ledger-bench",
             swiftSettings: strict),
 

@@ -49,6 +49,7 @@ struct BenchEngine: AsyncParsableCommand {
         try FileManager.default.createDirectory(atPath: dataDir, withIntermediateDirectories: true)
         let loop = StepLoop(
             send: { _, _ in }, onEvent: { _ in },
+            onFailing: { if let error = $0 { FileHandle.standardError.write(Data("\(error)\n".utf8)) } },
             onFailure: { FileHandle.standardError.write(Data("\($0)\n".utf8)) })
         let directory = dataDir
         let body = [UInt8]((0..<resultBytes).map { UInt8(truncatingIfNeeded: 32 + ($0 &* 31) % 90) })

@@ -138,6 +138,7 @@ extension Coordinator {
         for runner: NodeID, preferring language: String?, at now: Instant, ledger: some Ledger,
         into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) -> MarkedJob? {
+        guard !isHoldingBack(at: now) else { return nil }
         while true {
             try refillQueue(ledger: ledger)
             guard let entry = queue.take(preferring: language) else { return nil }
@@ -177,6 +178,17 @@ extension Coordinator {
             }
             return MarkedJob(record: record, batch: batch, position: entry.position)
         }
+    }
+
+    /// Whether the node has started so lately that it does not know yet what has become of its jobs: until it has compared
+    /// all its shards with their other replicas, at most for the grace of a new primary.
+    mutating func isHoldingBack(at now: Instant) -> Bool {
+        guard let end = startsClaiming else { return false }
+        if now >= end || comparisons.unsynced.isEmpty || isBroken(by: .claimWithoutGrace) {
+            startsClaiming = nil
+            return false
+        }
+        return true
     }
 
     /// Until when a new primary leaves a job alone; nil when it may be claimed.

@@ -143,7 +143,7 @@ extension Coordinator {
                 StealGrant(
                     number: steal.request.number, jobs: jobs, batches: batches,
                     leaseMilliseconds: UInt64(timing.lease.nanoseconds / 1_000_000), typicalMilliseconds: typical,
-                    backlog: UInt64(backlog), others: others)),
+                    backlog: UInt64(unstarted), others: others)),
             to: steal.thief, &effects)
     }
 

@@ -23,10 +23,17 @@ struct KnownLoad: Hashable, Sendable {
     /// than what is left to do takes.
     func expectedBacklog(at now: Instant) -> UInt64 {
         guard figures.backlog > 0, let seconds = figures.secondsToDrain else { return figures.backlog }
-        let whole = (Int64(seconds) + 1) * 1_000
-        let left = whole - max(0, (now - since).nanoseconds / 1_000_000)
-        guard left > 0 else { return 0 }
-        return UInt64(Double(figures.backlog) * Double(left) / Double(whole)) + 1
+        let whole = Double(seconds) + 1
+        let left = whole - (now - since).inSeconds
+        return left > 0 ? UInt64(Double(figures.backlog) * min(1, left / whole)) + 1 : 0
+    }
+
+    /// Seconds that this backlog takes there; those of a job are taken for one where they are not known.
+    func expectedSeconds(at now: Instant) -> Double {
+        guard let seconds = figures.secondsToDrain else {
+            return Double(figures.backlog) / Double(max(1, figures.workers))
+        }
+        return max(0, Double(seconds) + 1 - (now - since).inSeconds)
     }
 }
 
@@ -152,11 +159,7 @@ extension Coordinator {
             noteComparisons(of: shard, set, wasReplica: replicaShards.contains(shard) && !isFirst, returned, old)
             if first == node, isFirst || !primaryShards.contains(shard) {
                 let oldPrimary = old.primary(of: shard)
-                // A node that has just started may hold jobs for pending that others have ended meanwhile.
-                let isHandedOver =
-                    isFirst
-                    ? placement.alive.count > 1
-                    : oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
+                let isHandedOver = oldPrimary.map { $0 != node && placement.alive.contains($0) } ?? false
                 takeOvers[shard] = TakeOver(
                     claimsFrom: isHandedOver ? now + timing.settling : now,
                     inheritsFrom: hasPeers ? now + timing.takeOverGrace : now)
@@ -164,6 +167,8 @@ extension Coordinator {
                 takeOvers[shard] = nil
             }
         }
+        // A node that has just started may hold jobs for pending that others have ended meanwhile.
+        if isFirst, placement.alive.count > 1 { startsClaiming = now + timing.takeOverGrace }
         pendingCount = nil
         comparisons.shared = nil
         primaryShards = primary

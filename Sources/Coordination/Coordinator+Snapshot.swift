@@ -6,9 +6,12 @@ extension Coordinator {
     /// Slots that have an assignment.
     package var busySlots: Int { slots.count { !$0.assignments.isEmpty } }
 
+    /// Jobs that wait here and can be had: those in the queue, and those that lie in a slot behind another.
+    package var unstarted: Int { backlog + slots.reduce(0) { $0 + max(0, $1.assignments.count - 1) } }
+
     /// Seconds in which this node alone would work off what waits here; nil when it cannot tell.
     package var secondsToDrain: Double? {
-        typicalDuration.map { $0.inSeconds * Double(backlog + held.waitingCount) / Double(max(1, slots.count)) }
+        typicalDuration.map { $0.inSeconds * Double(unstarted + held.waitingCount) / Double(max(1, slots.count)) }
     }
 
     package var snapshot: CoordinatorSnapshot {
@@ -25,7 +28,7 @@ extension Coordinator {
         return CoordinatorSnapshot(
             running: running, busySlots: busySlots, slotCount: slots.count,
             waiting: queue.count, deferred: deferred.count, isPaused: isPaused,
-            isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: backlog,
+            isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: unstarted,
             secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
             replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
             strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)

@@ -115,6 +115,7 @@ extension Coordinator {
     }
 
     private var wantsWork: Bool {
+        if startsClaiming != nil { return held.waitingCount < slots.count }
         let waiting = backlog + held.waitingCount
         return waiting < slots.count || waitingWork < timing.lowWater.nanoseconds * Int64(slots.count)
     }
@@ -156,12 +157,10 @@ extension Coordinator {
         while let hint = thief.hints.popLast() { if members[hint]?.isAlive == true, hint != node { return hint } }
         var sample: [Candidate] = []
         for (id, load) in loads where id != node && members[id]?.isAlive == true {
-            let backlog = load.expectedBacklog(at: now)
-            guard backlog > 0 else { continue }
+            guard load.expectedBacklog(at: now) > 0 else { continue }
             sample.append(
                 Candidate(
-                    id: id, isDraining: load.figures.isDraining,
-                    slotWork: backlog / UInt64(max(1, load.figures.workers))))
+                    id: id, isDraining: load.figures.isDraining, seconds: load.expectedSeconds(at: now)))
         }
         guard !sample.isEmpty else {
             // Loads are old in large clusters: while there is work at all, somebody is asked, who may know better.
@@ -174,7 +173,7 @@ extension Coordinator {
             sample.remove(at: Int.random(in: 0..<sample.count, using: &generator))
         }
         sample.sort {
-            ($0.isDraining ? 1 : 0, $0.slotWork, $0.id) > ($1.isDraining ? 1 : 0, $1.slotWork, $1.id)
+            ($0.isDraining ? 1 : 0, $0.seconds, $0.id) > ($1.isDraining ? 1 : 0, $1.seconds, $1.id)
         }
         return sample.prefix(Self.busiestCount).randomElement(using: &generator)?.id
     }
@@ -183,8 +182,8 @@ extension Coordinator {
     private struct Candidate {
         let id: NodeID
         let isDraining: Bool
-        /// Jobs for each of its slots.
-        let slotWork: UInt64
+        /// Work that waits there, for each slot.
+        let seconds: Double
     }
 
     private mutating func refused(at now: Instant) {

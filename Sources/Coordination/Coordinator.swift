@@ -37,6 +37,8 @@ package struct Coordinator: Sendable {
     /// Before it has heard of members, a node of a cluster claims nothing.
     var isSettled: Bool
     var takeOvers: [ShardIndex: TakeOver] = [:]
+    /// A node that has just started claims none of its own jobs before, unless it is synced earlier.
+    var startsClaiming: Instant?
     /// When the next dead member has been away for long enough to be replaced.
     var nextReplacement: Instant?
     var loads: [NodeID: KnownLoad] = [:]
@@ -217,6 +219,7 @@ package struct Coordinator: Sendable {
             queue.insert(QueueEntry(key: key, position: position))
         }
         isRefillCut = false
+        if let end = startsClaiming, now >= end { startsClaiming = nil }
         if !configuration.isReadOnly { try continueBulkOperations(ledger: ledger, into: &effects) }
         if isDroppingRemoved, !configuration.isReadOnly {
             isDroppingRemoved = try ledger.dropRemoved(limit: Limits.submissionChunkCount) > 0
@@ -265,7 +268,8 @@ package struct Coordinator: Sendable {
         }
         if takesWork, isRefillCut { return .origin }
         var deadlines: [Instant?] = [
-            takesWork ? deferred.nextDue : nil, drain?.nextLook, submissions.values.map(\.nextLook).min(),
+            takesWork ? deferred.nextDue : nil, drain?.nextLook, startsClaiming,
+            submissions.values.map(\.nextLook).min(),
             admissions.map(\.deadline).min(), operations.values.map(\.deadline).min(),
         ]
         if hasPeers {

@@ -65,7 +65,7 @@ package struct CoordinatorSnapshot: Hashable, Sendable {
     package var counters: CoordinatorCounters
 
     // MARK: The cluster's part
-    /// Jobs of which this node is primary that nobody has started.
+    /// Jobs that nobody has started: those of which this node is primary, and those in its slots behind another.
     package var backlog: Int
     /// Seconds in which this node alone would work them off; nil when it cannot tell.
     package var secondsToDrain: Double?

@@ -185,7 +185,9 @@ extension AdminService {
             let held = copies.compactMap { node, details in
                 details.first { $0.line.job == text }.map { (node, $0) }
             }
-            guard var best = held.max(by: { Self.order($0.1).lexicographicallyPrecedes(Self.order($1.1)) }) else { continue }
+            guard var best = held.max(by: { Self.order($0.1).lexicographicallyPrecedes(Self.order($1.1)) }) else {
+                continue
+            }
             if withResult, best.1.line.outcome == Outcome.done.name {
                 best.1 =
                     if let node = best.0 {

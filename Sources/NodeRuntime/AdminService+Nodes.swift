@@ -124,7 +124,8 @@ extension AdminService {
                 others.append((OtherNode(member: member, clients: clients), shards))
             }
         }
-        return own + others.sorted { ($0.0.name, $0.0.member.identity.id) < ($1.0.name, $1.0.member.identity.id) }
+        return own
+            + others.sorted { ($0.0.name, $0.0.member.identity.id) < ($1.0.name, $1.0.member.identity.id) }
             .map { ($0.0, $0.1) }
     }
 

@@ -19,6 +19,9 @@ extension AdminService {
         guard let snapshot = loop.snapshot else {
             throw AdminError(code: "starting", message: "the node is starting", exitCode: 69)
         }
+        // A copy for a node that is dead waits for it, or for its successor: nobody waits for that.
+        let alive = snapshot.placement.alive
+        let stuck = snapshot.outboxCount > 0 ? try await reads.run { try reader.owed(beside: alive) } : [:]
         var report = Ocr_V1_ReportResponse()
         for entry in totals.batches where !entry.batch.isRemoved {
             var batch = Ocr_V1_ReportBatch()
@@ -30,7 +33,7 @@ extension AdminService {
             batch.counts.failed = UInt64(entry.counts.failed)
             batch.counts.cancelled = UInt64(entry.counts.cancelled)
             batch.counts.total = UInt64(entry.counts.total)
-            batch.owed = UInt64(entry.owed)
+            batch.owed = UInt64(max(0, entry.owed - (stuck[entry.batch.id] ?? 0)))
             report.batchReports.append(batch)
         }
         report.primaryShards = snapshot.primaryShards.words
@@ -41,6 +44,11 @@ extension AdminService {
         report.work.divergent = UInt64(totals.divergentCount)
         report.work.deferred = UInt64(snapshot.deferred)
         report.node = nodeStatus(snapshot)
+        if snapshot.placement.alive.count <= 1 {
+            // The core counts its backlog for others only.
+            let pending = totals.batches.reduce(0) { $0 + ($1.batch.isRemoved ? 0 : $1.counts.pending) }
+            report.node.pending = UInt64(max(0, pending - snapshot.runningCount))
+        }
         await addTransport(to: &report.node)
         return report
     }
@@ -70,6 +78,10 @@ extension AdminService {
         node.held = UInt64(snapshot.held)
         if let seconds = snapshot.secondsToDrain { node.secondsToDrain = seconds }
         if let rate = loop.jobsPerSecond { node.jobsPerSecond = rate }
+        let steals = loop.steals.times
+        node.stealAnswers = UInt64(steals.total)
+        if let median = steals.quantile(0.5) { node.stealMsMedian = median.inSeconds * 1_000 }
+        if let slowest = steals.quantile(0.99) { node.stealMsP99 = slowest.inSeconds * 1_000 }
         if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
         if let left = drainControl.remainingSeconds { node.drainDeadline = left }
         if !drainControl.reason.isEmpty { node.drainReason = drainControl.reason }
@@ -80,6 +92,7 @@ extension AdminService {
         node.languages = languages.installed()
         node.engine = facts.engine
         node.dataDir = facts.dataDirectory
+        node.ledger = loop.failing?.description ?? ""
         node.slots = slotReports().enumerated().map { index, report in
             var slot = Ocr_V1_SlotStatus()
             slot.slot = UInt32(index)

@@ -68,6 +68,9 @@ package final class DrainControl: Sendable {
     }
 
     private static let lookInterval = Duration.milliseconds(50)
+    /// Files that nobody took are offered again after this, for at least so long.
+    private static let spoolPause = Duration.seconds(1)
+    private static let spoolWindowSeconds = 10.0
 
     private let state = Mutex(State())
     private let loop: StepLoop
@@ -179,9 +182,21 @@ package final class DrainControl: Sendable {
             let note: @Sendable (SpoolingProgress) -> Void = { [self] progress in
                 state.withLock { if $0.number == number { $0.spooling = progress } }
             }
+            var window = deadline
             do {
-                note(try await spooling.spool(within: deadline, progress: note))
-                state.withLock { if $0.number == number { $0.isSpooled = true } }
+                while true {
+                    let last = try await spooling.spool(within: window, progress: note)
+                    note(last)
+                    let isOver = state.withLock { state in
+                        guard state.number == number, state.end == nil else { return true }
+                        if last.filesLeft == 0 { state.isSpooled = true }
+                        return state.isSpooled
+                    }
+                    if isOver { return }
+                    // Somebody who can take them may come; past the deadline too, while the node stays.
+                    try await Task.sleep(for: Self.spoolPause)
+                    window = .seconds(max(Self.spoolWindowSeconds, remainingSeconds ?? 0))
+                }
             } catch {
                 // The drain stays unproven: it ends at its deadline.
                 logger.error("the files of pending jobs cannot be handed over: \(error)")

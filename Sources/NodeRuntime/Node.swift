@@ -36,17 +36,31 @@ package struct NodeFailure: Error, Sendable, CustomStringConvertible {
 package struct Node: Sendable {
     private let options: NodeOptions
     private let logger: Logger
+    private let makeExecutor: SlotExecutorFactory?
 
     /// Longest path of a Unix socket (sun_path, with its final zero).
     private static let socketPathByteCount = 108
 
-    package init(_ options: NodeOptions, logger: Logger) {
+    /// - Parameter makeExecutor: makes what runs the jobs instead of worker processes; for measurements.
+    package init(_ options: NodeOptions, logger: Logger, makeExecutor: SlotExecutorFactory? = nil) {
         self.options = options
         self.logger = logger
+        self.makeExecutor = makeExecutor
     }
 
     /// Runs the node. Returns after an orderly stop; throws `NodeFailure` when it could not start or had to end.
     package func run() async throws {
+        while let reason = try await runOnce() {
+            do throws(LedgerError) {
+                try LedgerRenewal.setAside(options, because: reason, logger)
+            } catch {
+                throw Self.failure(error)
+            }
+        }
+    }
+
+    /// Runs until the stop. Returns why the node has to start again with a new ledger, nil when it has not.
+    private func runOnce() async throws -> String? {
         let socketPath = options.dataDirectory + "/node.sock"
         guard socketPath.utf8.count < Self.socketPathByteCount else {
             throw NodeFailure(
@@ -57,20 +71,31 @@ package struct Node: Sendable {
         let ledgerFailure = Mutex<LedgerError?>(nil)
         let logger = logger
         let outgoing = PeerPostReference()
+        let reference = ClusterReference()
+        let renewal = LedgerRenewal()
+        let options = options
         let loop = StepLoop(
             send: { outgoing.post($1, to: $0) },
             onEvent: { Self.log($0, to: logger) },
+            onFailing: { error in
+                if let error {
+                    logger.critical("the ledger cannot be written, the node takes nothing in: \(error)")
+                } else {
+                    logger.notice("the ledger can be written again")
+                }
+                reference.value?.loop.post(.standing(error == nil ? .serving : .failing))
+            },
             onFailure: { error in
                 ledgerFailure.withLock { $0 = error }
                 logger.critical("the ledger failed, the node stops: \(error)")
+                if error.kind == .corrupt, LedgerRenewal.isPossible(options) { renewal.want(error.message) }
                 stopControl.request(within: .zero, reason: "ledger failure")
             })
         let sandbox = SandboxNote(logger)
-        let reference = ClusterReference()
         let drainControl = DrainControl(
             loop: loop, cluster: reference, stopControl: stopControl, logger: logger)
         let opened = try await open(loop, sandbox, reference)
-        let (facts, pool) = (opened.facts, opened.pool)
+        let (facts, executor) = (opened.facts, opened.executor)
         let languages = InstalledLanguages(directory: options.workers.tessdata)
         let reader: LedgerReader
         let search: SearchIndex
@@ -84,12 +109,17 @@ package struct Node: Sendable {
         }
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { pool.statistics().map(SlotReport.init) }, sandbox: { sandbox.text }, stopControl: stopControl,
+            slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
             drainControl: drainControl, cluster: reference)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
-            let parts = ClusterParts(admin: service, loop: loop, outgoing: outgoing, sources: opened.sources)
+            let parts = ClusterParts(
+                admin: service, loop: loop, outgoing: outgoing, sources: opened.sources,
+                onOlderCopy: {
+                    renewal.want("the data directory is an older copy: the cluster has seen a later start of this node")
+                    stopControl.request(within: .zero, reason: "an older copy of the ledger")
+                })
             cluster = try await startCluster(facts, parts) { failure in
                 fatal.withLock { if $0 == nil { $0 = failure } }
                 stopControl.request(within: .zero, reason: "cluster")
@@ -107,7 +137,7 @@ package struct Node: Sendable {
             guard isFirst else {
                 logger.notice("\(name) again: stopping at once")
                 stopControl.request(within: .zero, reason: name)
-                return pool.hasten()
+                return executor.hasten()
             }
             let wish = DrainWish(deadline: options.stopDeadline, endsAtDeadline: true, reason: name)
             Task { await drainControl.begin(wish) }
@@ -122,7 +152,7 @@ package struct Node: Sendable {
             await stopControl.requested()
             await stop(loop, opened, stopControl)
             load.stop()
-            await cluster.stop(comesBack: drainControl.mode == .restart)
+            await cluster.stop(comesBack: drainControl.mode == .restart || renewal.reason != nil)
             server.beginGracefulShutdown()
             // Streams that follow something (wait, status) do not end by themselves.
             group.addTask { try await Task.sleep(for: Self.streamPatience) }
@@ -132,9 +162,11 @@ package struct Node: Sendable {
         signals.cancel()
         unlink(socketPath)
         stopControl.advance(to: .done)
+        if let reason = renewal.reason { return reason }
         if let error = ledgerFailure.withLock({ $0 }) { throw Self.failure(error) }
         if let failure = fatal.withLock({ $0 }) { throw failure }
         logger.info("node \(facts.name) has stopped")
+        return nil
     }
 
     private static let streamPatience = Duration.seconds(3)
@@ -144,11 +176,7 @@ package struct Node: Sendable {
         let deadline = Duration.seconds(control.remainingSeconds ?? 0)
         let blocking = BlockingQueue("stop")
         do {
-            // Nobody waits for an image any more, and none is fetched for what will not begin.
-            try await blocking.run {
-                opened.sources.prefetcher.stop()
-                opened.pool.stop(deadline: deadline)
-            }
+            try await blocking.run { opened.executor.stop(deadline: deadline) }
         } catch {
             logger.error("stopping the workers: \(error)")
         }
@@ -169,7 +197,7 @@ package struct Node: Sendable {
 
     private struct OpenedParts: Sendable {
         let facts: NodeFacts
-        let pool: WorkerPool
+        let executor: any SlotExecutor
         let sources: NodeSources
     }
 
@@ -180,18 +208,22 @@ package struct Node: Sendable {
         let opened = Mutex<OpenedParts?>(nil)
         let options = options
         let logger = logger
+        let makeExecutor = makeExecutor
         // One that may find others waits for them before it claims what they may be running.
         let isAlone =
             options.seeds.isEmpty && ClusterFiles.members(directory: options.dataDirectory).isEmpty
         do {
             try await loop.start { () throws(LedgerError) in
-                let ledger = try SQLiteLedger(directory: options.dataDirectory, layout: options.layout)
+                let ledger = try LedgerRenewal.open(options, logger)
                 let boot = try Self.boot(ledger, options.dataDirectory)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
                 let sources = try NodeSources(options, node: ledger.nodeID, loop: loop, cluster: cluster)
-                let pool = Self.pool(options, node: ledger.nodeID, loop, sources.prefetcher, sandbox, logger)
-                sources.prefetcher.start()
-                pool.start()
+                let executor: any SlotExecutor =
+                    makeExecutor?(options.workers.slots) { loop.post(.finished($0, $1, $2)) }
+                    ?? PrefetchingExecutor(
+                        pool: Self.pool(options, node: ledger.nodeID, loop, sources.prefetcher, sandbox, logger),
+                        prefetcher: sources.prefetcher)
+                executor.start()
                 let facts = NodeFacts(
                     id: ledger.nodeID, boot: boot, name: options.name, clusterName: options.clusterName,
                     dataDirectory: options.dataDirectory, layout: options.layout,
@@ -199,7 +231,7 @@ package struct Node: Sendable {
                     defaultProfile: options.defaultProfile, engine: Recogniser.engineVersion,
                     processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline,
                     replicas: options.replicas)
-                opened.withLock { $0 = OpenedParts(facts: facts, pool: pool, sources: sources) }
+                opened.withLock { $0 = OpenedParts(facts: facts, executor: executor, sources: sources) }
                 let configuration = CoordinatorConfiguration(
                     node: ledger.nodeID, boot: boot, zone: options.zone, slotCount: options.workers.slots,
                     layout: options.layout, replicas: options.replicas, isAlone: isAlone,
@@ -208,7 +240,8 @@ package struct Node: Sendable {
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
                 return StepLoop.Parts(
                     ledger: ledger,
-                    coordinator: Coordinator(configuration: configuration), executor: PrefetchingExecutor(pool: pool, prefetcher: sources.prefetcher), close: { () throws(LedgerError) in try ledger.close() })
+                    coordinator: Coordinator(configuration: configuration), executor: executor,
+                    close: { () throws(LedgerError) in try ledger.close() })
             }
         } catch {
             throw Self.failure(error)
@@ -320,17 +353,6 @@ private final class SandboxNote: Sendable {
         } else {
             logger.warning("workers are NOT fully confined: \(new.text)")
         }
-    }
-}
-
-extension SlotReport {
-    init(_ statistics: SlotStatistics) {
-        let now = MonotonicClock.now
-        self.init(
-            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job, source: nil,
-            runningSeconds: statistics.jobStarted.map { (now - $0).inSeconds }, jobsDone: statistics.jobsDone,
-            rssBytes: statistics.rssBytes == 0 ? nil : statistics.rssBytes,
-            language: statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", "))
     }
 }
 

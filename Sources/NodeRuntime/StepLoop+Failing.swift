@@ -74,6 +74,7 @@ extension StepLoop {
             try parts.ledger.begin()
             for input in inputs {
                 remember(input)
+                guard !refuse(input) else { continue }
                 try reader.handle(input, at: now, ledger: parts.ledger, into: &effects)
             }
             try reader.finishStep(at: now, ledger: parts.ledger, into: &effects)

@@ -48,9 +48,11 @@ package final class StepLoop: Sendable {
     private let shared = Mutex(Shared())
     let send: @Sendable (NodeID, CoordinationMessage) -> Void
     private let onEvent: @Sendable (CoordinatorEvent) -> Void
-    private let onFailure: @Sendable (LedgerError) -> Void
     private let onFailing: @Sendable (LedgerError?) -> Void
+    private let onFailure: @Sendable (LedgerError) -> Void
     private let epoch = ContinuousClock.now
+    /// How long victims take to answer this node.
+    let steals = StealTimes()
 
     /// - Parameters:
     ///   - send: takes a message for another node; called on the loop's thread after the commit, must not wait. What it
@@ -101,7 +103,9 @@ package final class StepLoop: Sendable {
 
     /// Puts messages of a peer in, all or none. Returns false when there is no room: nothing was taken.
     package func deliver(_ messages: [CoordinationMessage], from peer: NodeID, byteCount: Int) -> Bool {
-        inbox.put(messages, from: peer, byteCount: byteCount)
+        guard inbox.put(messages, from: peer, byteCount: byteCount) else { return false }
+        for case .grant(let grant) in messages { steals.received(grant.number, at: now) }
+        return true
     }
 
     /// Puts a request in and waits for its reply, which comes after the commit.
@@ -219,13 +223,27 @@ package final class StepLoop: Sendable {
     /// Begins or ends the time in which the ledger cannot be written. Whoever waits for a reply hears of it.
     func note(failing error: LedgerError?) {
         let (replies, isNews) = shared.withLock { shared in
-            let isNews = (shared.failing == nil) != (error == nil)
+            let isNews = shared.failing?.kind != error?.kind
             shared.failing = error
             defer { if error != nil { shared.replies = [:] } }
             return (error == nil ? [] : Array(shared.replies.values), isNews)
         }
         if let error { for reply in replies { reply.resume(throwing: error) } }
         if isNews { onFailing(error) }
+    }
+
+    /// Refuses what a client asks while nothing can be written; returns whether it was that.
+    func refuse(_ input: CoordinatorInput) -> Bool {
+        let request: RequestID
+        switch input {
+        case .openBatch(let asked, _), .submit(let asked, _), .operate(let asked, _), .pause(let asked),
+            .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _):
+            request = asked
+        case .finished, .drain, .cancelDrain, .stop, .members, .loads, .message: return false
+        }
+        let (reply, error) = shared.withLock { ($0.replies.removeValue(forKey: request), $0.failing) }
+        reply?.resume(throwing: error ?? LedgerError(.other, "the ledger cannot be written"))
+        return true
     }
 
     private func release(_ effect: CoordinatorEffect, _ executor: any JobExecutor) {
@@ -236,7 +254,9 @@ package final class StepLoop: Sendable {
             shared.withLock { $0.replies.removeValue(forKey: request) }?.resume(returning: reply)
         case .event(let event): onEvent(event)
         case .interrupt(let slot): executor.interrupt(slot)
-        case .send(let peer, let message): send(peer, message)
+        case .send(let peer, let message):
+            if case .steal(let request) = message { steals.sent(request.number, at: now) }
+            send(peer, message)
         }
     }
 

@@ -51,6 +51,7 @@ extension StatusReport {
         ]
         if node.hasDrainDeadline { facts.append(("ends within", HumanText.duration(node.drainDeadline))) }
         if node.hasDrainReason { facts.append(("because", HumanText.printable(node.drainReason))) }
+        if !node.ledger.isEmpty { facts.append(("ledger", HumanText.printable(node.ledger))) }
         if node.hasDatagramsBlocked {
             facts.append(("datagrams", node.datagramsBlocked ? "blocked: TCP answers, UDP does not" : "arrive"))
         }

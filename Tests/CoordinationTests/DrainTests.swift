@@ -191,7 +191,7 @@ struct CatalogueTests {
         #expect(asked.replies.last == .changed(1, found: [], missing: ShardSet(layout: MiniCluster.layout)))
         for holder in try cluster.holders(of: 7) {
             let record = try #require(try cluster.record(7, at: holder))
-            #expect(record.specification.language == "deu" && record.epoch == 2)
+            #expect(record.specification.language == "deu" && record.epoch > 1)
         }
         let silent = cluster.members[2]
         cluster.cuts = Set(cluster.members.map { [$0.id, silent.id] })

@@ -19,6 +19,8 @@ struct ClusterParts: Sendable {
     var loop: StepLoop
     var outgoing: PeerPostReference
     var sources: NodeSources
+    /// Called when the cluster knows of a later start of this node than its data directory does.
+    var onOlderCopy: @Sendable () -> Void
 }
 
 /// What the cluster part is made with; from the options and the ledger.
@@ -100,7 +102,8 @@ final class Cluster: Sendable {
         let advertised = try await advertisedEndpoint(options, bound, seeds, logger)
         let joinState = JoinState(isJoining: options.isJoining, onFatal: onFatal)
         let calls = PeerCalls(
-            clients: clients, cluster: clusterIdentity, directory: options.dataDirectory, logger: logger)
+            clients: clients, cluster: clusterIdentity, directory: options.dataDirectory, logger: logger,
+            onOlderCopy: parts.onOlderCopy)
         let posting = PostBox()
         let remembered = ClusterFiles.members(directory: options.dataDirectory)
         let work = parts.loop
@@ -142,7 +145,8 @@ final class Cluster: Sendable {
         parts.outgoing.set(PeerPost(deliver: { await Self.deliver($0, to: $1, clients, feed) }))
         let cluster = Cluster(
             identity: identity, clusterIdentity: clusterIdentity, endpoint: advertised, loop: loop, clients: clients,
-            keys: keys, feed: feed, spooling: parts.sources.spooling(parts.admin.reader), server: server, service: service, options: options, logger: logger, joinState: joinState)
+            keys: keys, feed: feed, spooling: parts.sources.spooling(parts.admin.reader), server: server,
+            service: service, options: options, logger: logger, joinState: joinState)
         cluster.begin(seeds: seeds)
         logger.info("listening at \(bound) (UDP and TCP), known to others as \(advertised)")
         return cluster
@@ -150,7 +154,8 @@ final class Cluster: Sendable {
 
     private init(
         identity: MemberIdentity, clusterIdentity: ClusterIdentity, endpoint: Endpoint, loop: GossipLoop,
-        clients: PeerClients, keys: KeyringStore, feed: MemberFeed, spooling: any DrainSpooling, server: PeerServer, service: PeerService, options: NodeOptions,
+        clients: PeerClients, keys: KeyringStore, feed: MemberFeed, spooling: any DrainSpooling, server: PeerServer,
+        service: PeerService, options: NodeOptions,
         logger: Logger, joinState: JoinState
     ) {
         self.identity = identity

@@ -96,7 +96,11 @@ final class PeerPost: Sendable {
             }
             state.withLock { state in
                 state.counts.deliveries += 1
-                if answer == .taken { state.counts.delivered += batch.count } else { state.counts.dropped += batch.count }
+                if answer == .taken {
+                    state.counts.delivered += batch.count
+                } else {
+                    state.counts.dropped += batch.count
+                }
             }
         }
     }

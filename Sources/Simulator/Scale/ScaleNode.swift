@@ -61,7 +61,8 @@ final class ScaleNode {
         load = look { core in
             LoadFigures(
                 workers: UInt32(core.configuration.slotCount), busy: UInt32(core.busySlots),
-                backlog: UInt64(core.backlog), secondsToDrain: core.secondsToDrain.map { UInt32(clamping: Int64($0)) },
+                backlog: UInt64(core.unstarted),
+                secondsToDrain: core.secondsToDrain.map { UInt32(clamping: Int64($0)) },
                 isAccepting: true)
         }
         load.isDraining = standing == .draining

@@ -3,7 +3,7 @@
 internal import ClusterModel
 
 /// A cluster and its work.
-package struct ScalePlan: Sendable {
+package struct ScalePlan: Sendable, CustomStringConvertible {
     /// A machine: how many slots, and how fast they are.
     package struct Machine: Hashable, Sendable {
         package var slots: Int
@@ -49,6 +49,8 @@ package struct ScalePlan: Sendable {
     /// How long a change is on its way to each node: joins, leaves and drains; deaths.
     static let news: (Duration, Duration) = (.milliseconds(300), .milliseconds(1_200))
     static let deathNews: (Duration, Duration) = (.milliseconds(4_000), .milliseconds(6_500))
+    /// Nodes that start leave their shards alone for a moment; clients come afterwards, and the time counts from there.
+    static let start = Instant.origin + .seconds(3)
     /// From the notice to the end of a machine, and what its node is told of it.
     static let notice = Duration.seconds(120)
     static let drainDeadline = Duration.seconds(100)
@@ -67,13 +69,14 @@ package struct ScalePlan: Sendable {
         return plan
     }
 
-    /// Slots from 2 to 16 and speeds from 0.5 to 2, with as many slots as an even cluster.
+    /// Machines of 2 to twice as many slots, speeds from 0.5 to 2.
     package static func mixed(nodes: Int, slots: Int, jobs: Int, seed: UInt64 = 1) -> ScalePlan {
         var chance = Chance(seed: seed)
         var plan = even(nodes: nodes, slots: slots, jobs: jobs, seed: seed)
         plan.name = "mixed machines"
         plan.machines = (0..<nodes).map { _ in
-            Machine(slots: 2 + chance.number(below: 15), speed: [0.5, 0.75, 1, 1.5, 2][chance.number(below: 5)])
+            Machine(
+                slots: 2 + chance.number(below: 2 * slots - 1), speed: [0.5, 0.75, 1, 1.5, 2][chance.number(below: 5)])
         }
         return plan
     }
@@ -85,6 +88,8 @@ package struct ScalePlan: Sendable {
         plan.replacementCount = count
         return plan
     }
+
+    package var description: String { "\(name), \(machines.count) nodes, \(jobCount) jobs" }
 
     // MARK: What nobody can do better
 

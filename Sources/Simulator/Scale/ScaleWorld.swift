@@ -98,14 +98,14 @@ package final class ScaleWorld {
     /// Runs until all jobs are done, then until everything is at rest; gives up after ten times the ideal.
     package func run() throws(LedgerError) -> ScaleFigures {
         begin()
-        let limit = Instant.origin + figures.ideal * 10 + .seconds(600)
+        let limit = ScalePlan.start + figures.ideal * 10 + .seconds(600)
         while doneCount < plan.jobCount, let event = queue.removeFirst() {
             now = event.time
             if now > limit { return figures }
             try take(event.event)
         }
         figures.hasEnded = true
-        figures.makespan = now - .origin
+        figures.makespan = now - ScalePlan.start
         sumUp()
         // Two comparisons of all replicas.
         let rest = now + .seconds(60)
@@ -133,11 +133,11 @@ package final class ScaleWorld {
                 Client(
                     node: client * nodes.count / plan.clientCount, next: client * plan.jobCount / plan.clientCount,
                     end: (client + 1) * plan.jobCount / plan.clientCount))
-            queue.insert(.submit(client: client), at: .origin + .milliseconds(20))
+            queue.insert(.submit(client: client), at: ScalePlan.start)
         }
         for number in 0..<plan.replacementCount {
             let share = 0.1 + 0.75 * Double(number) / Double(max(1, plan.replacementCount))
-            queue.insert(.notice, at: .origin + .nanoseconds(Int64(Double(figures.ideal.nanoseconds) * share)))
+            queue.insert(.notice, at: ScalePlan.start + .nanoseconds(Int64(Double(figures.ideal.nanoseconds) * share)))
         }
         if onProgress != nil { queue.insert(.progress, at: now + progressInterval) }
     }
@@ -276,7 +276,7 @@ package final class ScaleWorld {
     }
 
     func count(working: Int = 0, slots: Int = 0) {
-        let passed = (now - countedUntil).inSeconds
+        let passed = max(0, (now - max(countedUntil, ScalePlan.start)).inSeconds)
         busyTime += passed * Double(busy)
         capacityTime += passed * Double(capacity)
         countedUntil = now

@@ -921,6 +921,34 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `drainReason`. Subsequent reads from it will return its default value.
   package mutating func clearDrainReason() {_uniqueStorage()._drainReason = nil}
 
+  /// Answers, grants or refusals, to this node's requests for work since its start, and how long they took.
+  package var stealAnswers: UInt64 {
+    get {_storage._stealAnswers ?? 0}
+    set {_uniqueStorage()._stealAnswers = newValue}
+  }
+  /// Returns true if `stealAnswers` has been explicitly set.
+  package var hasStealAnswers: Bool {_storage._stealAnswers != nil}
+  /// Clears the value of `stealAnswers`. Subsequent reads from it will return its default value.
+  package mutating func clearStealAnswers() {_uniqueStorage()._stealAnswers = nil}
+
+  package var stealMsMedian: Double {
+    get {_storage._stealMsMedian ?? 0}
+    set {_uniqueStorage()._stealMsMedian = newValue}
+  }
+  /// Returns true if `stealMsMedian` has been explicitly set.
+  package var hasStealMsMedian: Bool {_storage._stealMsMedian != nil}
+  /// Clears the value of `stealMsMedian`. Subsequent reads from it will return its default value.
+  package mutating func clearStealMsMedian() {_uniqueStorage()._stealMsMedian = nil}
+
+  package var stealMsP99: Double {
+    get {_storage._stealMsP99 ?? 0}
+    set {_uniqueStorage()._stealMsP99 = newValue}
+  }
+  /// Returns true if `stealMsP99` has been explicitly set.
+  package var hasStealMsP99: Bool {_storage._stealMsP99 != nil}
+  /// Clears the value of `stealMsP99`. Subsequent reads from it will return its default value.
+  package mutating func clearStealMsP99() {_uniqueStorage()._stealMsP99 = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2882,7 +2910,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2926,6 +2954,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _malformedRequests: UInt64? = nil
     var _held: UInt64? = nil
     var _drainReason: String? = nil
+    var _stealAnswers: UInt64? = nil
+    var _stealMsMedian: Double? = nil
+    var _stealMsP99: Double? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2977,6 +3008,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _malformedRequests = source._malformedRequests
       _held = source._held
       _drainReason = source._drainReason
+      _stealAnswers = source._stealAnswers
+      _stealMsMedian = source._stealMsMedian
+      _stealMsP99 = source._stealMsP99
     }
   }
 
@@ -3036,6 +3070,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 39: try { try decoder.decodeSingularUInt64Field(value: &_storage._malformedRequests) }()
         case 40: try { try decoder.decodeSingularUInt64Field(value: &_storage._held) }()
         case 41: try { try decoder.decodeSingularStringField(value: &_storage._drainReason) }()
+        case 42: try { try decoder.decodeSingularUInt64Field(value: &_storage._stealAnswers) }()
+        case 43: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsMedian) }()
+        case 44: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsP99) }()
         default: break
         }
       }
@@ -3171,6 +3208,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._drainReason {
         try visitor.visitSingularStringField(value: v, fieldNumber: 41)
       } }()
+      try { if let v = _storage._stealAnswers {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 42)
+      } }()
+      try { if let v = _storage._stealMsMedian {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 43)
+      } }()
+      try { if let v = _storage._stealMsP99 {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 44)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3221,6 +3267,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._malformedRequests != rhs_storage._malformedRequests {return false}
         if _storage._held != rhs_storage._held {return false}
         if _storage._drainReason != rhs_storage._drainReason {return false}
+        if _storage._stealAnswers != rhs_storage._stealAnswers {return false}
+        if _storage._stealMsMedian != rhs_storage._stealMsMedian {return false}
+        if _storage._stealMsP99 != rhs_storage._stealMsP99 {return false}
         return true
       }
       if !storagesAreEqual {return false}
