@@ -7,7 +7,8 @@ internal import Simulator
 
 struct MutationsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mutations", abstract: "Breaks nodes on purpose, one way after the other, until a checker sees it.")
+        commandName: "mutations", abstract: "Breaks nodes on purpose, one way after the other, until a checker sees it."
+    )
 
     @Option(help: "Seeds that are tried for each.") var seeds: UInt64 = 1_000
 

@@ -132,8 +132,9 @@ extension ClusterWorld {
                     complain("it has failed \(job.transientFailures) times only")
                 }
             case .interrupted:
-                if job.openCount < Int(settings.maximumInterruptions) {
-                    complain("it was interrupted \(job.openCount) times only")
+                // That one was given back, only the primary of that time knew.
+                if job.interruptions == 0 || job.openCount < Int(settings.maximumInterruptions) {
+                    complain("it was interrupted \(job.interruptions) times, and begun \(job.openCount) times")
                 }
             default: complain("nothing of that kind has happened")
             }

@@ -100,7 +100,7 @@ extension ClusterWorld {
             }
         }
         for key in notes.settled { checkSettled(key, by: node) }
-        for case .finished(_, let assignment, _) in inputs {
+        for case .finished(_, let assignment, let outcome) in inputs where outcome != .returned {
             jobs.edit(assignment.key) { job in
                 job.end(assignment.epoch, assignment.attempt)
             }
@@ -170,7 +170,9 @@ extension ClusterWorld {
                 // What came from its runner, the runner owes to all, by its own view of the members.
                 if disks.contains(where: { isOwed(key, by: $0) }) { continue }
                 // One that has become a replica lately gets what it lacks by comparison.
-                if !core.snapshot.syncedShards.contains(shard) || !other.snapshot.syncedShards.contains(shard) { continue }
+                if !core.snapshot.syncedShards.contains(shard) || !other.snapshot.syncedShards.contains(shard) {
+                    continue
+                }
                 let what = record(key, on: replica).map { ClusterText.text($0) } ?? "nothing"
                 violate(
                     .receipts,
@@ -187,12 +189,14 @@ extension ClusterWorld {
     func promise(_ key: JobKey, copies: Int, by node: ClusterNode) {
         guard let job = jobs[key], !job.mayBeGone else { return }
         let held = disks.count { record(key, on: $0) != nil }
-        if held + lossCount < copies || held == 0 {
+        // What had ended before was not copied anew: whoever ended it may owe its copies yet.
+        let hasEnded = disks.contains { record(key, on: $0).map { $0.outcome != .pending } ?? false }
+        if held + lossCount < copies && !hasEnded || held == 0 {
             violate(.copies, "\(node.name) promised \(copies) copies of \(ClusterText.text(key)); there are \(held)")
         }
         jobs.edit(key) { job in
             if job.promise == nil {
-                job.promise = Promise(copies: copies, lossesBefore: lossCount, epoch: 0, isDone: false)
+                job.promise = Promise(copies: min(copies, held), lossesBefore: lossCount, epoch: 0, isDone: false)
             }
         }
     }

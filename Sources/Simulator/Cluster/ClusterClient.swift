@@ -91,12 +91,21 @@ extension ClusterWorld {
                     key: key, batch: batch.id, conduct: task.conducts[place], duration: task.durations[place],
                     mayBeGone: client.removals.contains(batch.id)),
                 key: key)
+            noteAgain(key)
             if client.cancelled.contains(batch.id) { jobs.edit(key) { $0.mayBeCancelled = true } }
             entries.append(Submission(key: key, specification: specification))
         }
         checker.noteSubmission(entries.count)
         let keys = entries.map(\.key)
         ask(node, .submit(task, keys)) { .submit($0, entries) }
+    }
+
+    /// Submitted again while all who have it are away, a job is new to those who are there.
+    private func noteAgain(_ key: JobKey) {
+        guard let job = jobs[key], !job.opened.isEmpty, !open.contains(where: { record(key, on: $0) != nil }) else {
+            return
+        }
+        checker.allowDuplicates(1)
     }
 
     // MARK: Changing

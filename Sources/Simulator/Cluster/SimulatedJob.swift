@@ -38,7 +38,7 @@ struct SimulatedJob {
     /// Attempts that ended in a failure that counts, and starts that ended in nothing, in all epochs.
     var transientFailures = 0
     var interruptions = 0
-    /// Attempts that were given out, and those of which a coordinator has heard the end.
+    /// Attempts that were given out, and those that have ended in a result or a failure.
     var opened: Set<UInt64> = []
     var ended: Set<UInt64> = []
     /// Ends with a result, by epoch.
