@@ -102,6 +102,16 @@ package final class World {
         return nodes.indices.contains(index) ? nodes[index] : nil
     }
 
+    /// Forgets what was planned and who is told: plans and hooks may hold whoever owns this world. Nothing runs any more.
+    func close() {
+        queue = EventQueue<Event>()
+        onEvent = nil
+        onStep = nil
+        onTrace = nil
+        onHold = nil
+        onEnd = nil
+    }
+
     // MARK: Time
 
     package func run(for duration: Duration) { run(until: now + duration) }

@@ -43,6 +43,7 @@ package struct ClusterPlan: Sendable {
         var chance = Chance(seed: seed)
         let settings = drawSettings(&chance)
         let world = ClusterWorld(seed: seed, settings: settings)
+        defer { world.world.close() }
         world.onTrace = trace
         world.world.eventLimit = Self.eventLimit
         var driver = FaultDriver(world: world, chance: chance, kinds: kinds)
