@@ -30,6 +30,38 @@ extension LedgerReader {
             divergentCount: totals.divergentCount)
     }
 
+    /// Outbox entries by batch whose targets are not among the named nodes: what nobody can take now.
+    ///
+    /// Takes time with the number of those entries; none is read where all targets are named.
+    package func owed(beside present: Set<NodeID>) throws(LedgerError) -> [BatchID: Int] {
+        try read { handle, names in
+            let targets = try SQLStatement(handle, "SELECT DISTINCT target FROM outbox")
+            var absent: [Int64] = []
+            while try targets.step() {
+                let row = targets.integer(0)
+                guard let node = names.node(row) else { throw LedgerError.corrupt("a row of the outbox is damaged") }
+                if !present.contains(node) { absent.append(row) }
+            }
+            var owed: [BatchID: Int] = [:]
+            for target in absent {
+                let query = try SQLStatement(
+                    handle,
+                    """
+                    SELECT r.batch, count(*) FROM outbox o INDEXED BY outbox_target
+                    CROSS JOIN records r ON r.sequence = o.record WHERE o.target = ? GROUP BY r.batch
+                    """)
+                query.bind(1, target)
+                while try query.step() {
+                    guard let batch = names.batchID(query.integer(0)) else {
+                        throw LedgerError.corrupt("a record names a batch that is not there")
+                    }
+                    owed[batch, default: 0] += Int(query.integer(1))
+                }
+            }
+            return owed
+        }
+    }
+
     /// Pending jobs whose sources are read from a node, in order of arrival, `sequence` after the given one; none of
     /// removed batches. All pages together read the pending batches once.
     package func pendingWithOrigin(

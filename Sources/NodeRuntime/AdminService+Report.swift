@@ -19,6 +19,9 @@ extension AdminService {
         guard let snapshot = loop.snapshot else {
             throw AdminError(code: "starting", message: "the node is starting", exitCode: 69)
         }
+        // A copy for a node that is dead waits for it, or for its successor: nobody waits for that.
+        let alive = snapshot.placement.alive
+        let stuck = snapshot.outboxCount > 0 ? try await reads.run { try reader.owed(beside: alive) } : [:]
         var report = Ocr_V1_ReportResponse()
         for entry in totals.batches where !entry.batch.isRemoved {
             var batch = Ocr_V1_ReportBatch()
@@ -30,7 +33,7 @@ extension AdminService {
             batch.counts.failed = UInt64(entry.counts.failed)
             batch.counts.cancelled = UInt64(entry.counts.cancelled)
             batch.counts.total = UInt64(entry.counts.total)
-            batch.owed = UInt64(entry.owed)
+            batch.owed = UInt64(max(0, entry.owed - (stuck[entry.batch.id] ?? 0)))
             report.batchReports.append(batch)
         }
         report.primaryShards = snapshot.primaryShards.words

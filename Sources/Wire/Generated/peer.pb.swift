@@ -386,7 +386,7 @@ package nonisolated struct Ocr_V1_ReportBatch: Sendable {
   /// Clears the value of `counts`. Subsequent reads from it will return its default value.
   package mutating func clearCounts() {self._counts = nil}
 
-  /// Records of the batch that this node still owes to others, in all shards.
+  /// Records of the batch that this node still owes to others that are there, in all shards.
   package var owed: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
