@@ -52,7 +52,7 @@ struct ChaosScale {
     var patience: Int
 
     static let short = ChaosScale(
-        killInterval: 9, partition: 10, stop: 8, fullDisk: 6, pause: 2, batches: 1, copies: 5, pageSeconds: 0.5,
+        killInterval: 9, partition: 10, stop: 8, fullDisk: 6, pause: 2, batches: 3, copies: 3, pageSeconds: 0.5,
         patience: 180)
     static let long = ChaosScale(
         killInterval: 20, partition: 60, stop: 30, fullDisk: 30, pause: 8, batches: 4, copies: 1, pageSeconds: 99,

@@ -19,7 +19,7 @@ struct ChaosTests {
         let plan = ChaosPlan(seed: Self.seed, scale)
         let pages = try LabImages.corpus(maximumSeconds: scale.pageSeconds)
         #expect(pages.count > 20)
-        let cluster = try await LabCluster(nodes: 5) { node in
+        let cluster = try await LabCluster(nodes: 5, configuration: LabRun.configuration) { node in
             guard node.number == plan.crampedNode else { return }
             try NetworkLab.shell(
                 "mkdir '\(node.dataDirectory)' && mount -t tmpfs -o size=64m cramped '\(node.dataDirectory)'")
@@ -57,7 +57,7 @@ struct ChaosTests {
         async throws
     {
         let pages = try LabImages.corpus(maximumSeconds: 0.3)
-        let cluster = try await LabCluster(nodes: 3) { node in
+        let cluster = try await LabCluster(nodes: 3, configuration: LabRun.configuration) { node in
             let images = node.lab.directory + "/images"
             try FileManager.default.createDirectory(atPath: images, withIntermediateDirectories: true)
             if node.number != 1 { node.hiddenDirectories = [images] }
@@ -98,36 +98,34 @@ struct ChaosTests {
         let pages = Array(try LabImages.corpus(maximumSeconds: 99).filter { $0.name.contains("honolulu") })
         try #require(pages.count == 1)
         // Each has a slot to spare, so that what the victim ran has a place to go.
-        let cluster = try await LabCluster(nodes: 3) { $0.workers = 2 }
+        let cluster = try await LabCluster(nodes: 3, configuration: LabRun.configuration) { $0.workers = 2 }
         let images = try LabImages(pages, copies: 0..<2, in: cluster.lab.directory + "/images")
         let work = LabRun(in: cluster.lab)
+        // Somewhere else than on the node that has the images.
+        try await cluster[1].expect(0, "pause")
         try await work.submit(images, as: "slow", at: cluster[1], copies: 3)
-        var victim = 0
+        var (victim, orphans) = (0, Set<String>())
         try await cluster.eventually("another node than the one that was asked runs a page") {
-            let now = try await running(seenBy: cluster[1])
-            victim = [2, 3].first { now["n\($0)"] != nil } ?? 0
-            return victim != 0
+            for number in [2, 3] where orphans.isEmpty {
+                (victim, orphans) = (number, try await running(on: cluster[number]))
+            }
+            return !orphans.isEmpty
         }
-        let orphans = try #require(try await running(seenBy: cluster[1])["n\(victim)"])
+        try await cluster[1].expect(0, "resume")
         try cluster[victim].crash()
         let crashed = ContinuousClock.now
         try await cluster.eventually("its page runs elsewhere", seconds: 60) {
-            var now = try await running(seenBy: cluster[1])
-            now["n\(victim)"] = nil
-            return orphans.isSubset(of: now.values.reduce(into: []) { $0.formUnion($1) })
+            var now: Set<String> = []
+            for node in cluster.running { now.formUnion(try await running(on: node)) }
+            return orphans.isSubset(of: now)
         }
         print("crash to running elsewhere: \((ContinuousClock.now - crashed) / .seconds(1)) s")
     }
 
-    /// Sources that are being recognised, by the name of the node.
-    private func running(seenBy node: LabNode) async throws -> [String: Set<String>] {
-        var found: [String: Set<String>] = [:]
-        for row in try await node.status()["nodes"] as? [[String: Any]] ?? [] {
-            guard let name = row["name"] as? String else { continue }
-            for slot in row["slots"] as? [[String: Any]] ?? [] {
-                if let source = slot["source"] as? String { found[name, default: []].insert(source) }
-            }
-        }
-        return found
+    /// Sources that a node's workers have now.
+    private func running(on node: LabNode) async throws -> Set<String> {
+        let rows = try await node.status()["nodes"] as? [[String: Any]] ?? []
+        let slots = rows.first { $0["name"] as? String == node.name }?["slots"] as? [[String: Any]] ?? []
+        return Set(slots.compactMap { $0["source"] as? String })
     }
 }

@@ -14,7 +14,7 @@ struct DrainTests {
     @Test func `drained machines can be destroyed at once, one alone and half of all together`() async throws {
         let finished = Places.isLong ? 170_000 : 2_000
         let pages = try LabImages.corpus(maximumSeconds: 0.3)
-        let cluster = try await LabCluster(nodes: Places.isLong ? 7 : 5)
+        let cluster = try await LabCluster(nodes: Places.isLong ? 7 : 5, configuration: LabRun.configuration)
         let expected = try await LabRun.expectation(of: pages, emptyFile: true, for: cluster.lab)
         let work = LabRun(in: cluster.lab)
         let directory = cluster.lab.directory
@@ -82,7 +82,7 @@ struct DrainTests {
         async throws
     {
         let pages = try LabImages.corpus(maximumSeconds: 0.2)
-        let cluster = try await LabCluster(nodes: 3, configuration: "[cluster]\nreplicas = 2\n")
+        let cluster = try await LabCluster(nodes: 3, configuration: LabRun.configuration + "[cluster]\nreplicas = 2\n")
         let expected = try await LabRun.expectation(of: pages, for: cluster.lab)
         let work = LabRun(in: cluster.lab)
         let (first, second, third) = try (cluster[1], cluster[2], cluster[3])
@@ -190,7 +190,7 @@ struct DrainTests {
 
     /// Four nodes, of which the first alone sees the directory.
     private static func clusterWithPrivateImages(_ configuration: String) async throws -> LabCluster {
-        try await LabCluster(nodes: 4, configuration: configuration) { node in
+        try await LabCluster(nodes: 4, configuration: LabRun.configuration + configuration) { node in
             let directory = privateDirectory(node.lab)
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
             if node.number != 1 { node.hiddenDirectories = [directory] }

@@ -57,17 +57,31 @@ struct LabImages {
     /// Pages of the corpus that take so much CPU at most, in the manifest's order.
     static func corpus(maximumSeconds: Double) throws -> [Page] {
         let corpus = try #require(Places.corpus)
-        let text = try String(contentsOfFile: corpus + "/manifest.csv", encoding: .utf8)
-        var lines = text.split(separator: "\n").map { $0.split(separator: ",", omittingEmptySubsequences: false) }
-        let header = lines.removeFirst().map(String.init)
+        var rows = Self.rows(try String(contentsOfFile: corpus + "/manifest.csv", encoding: .utf8))
+        let header = rows.removeFirst()
         let (path, language, seconds) = try (
             #require(header.firstIndex(of: "path")), #require(header.firstIndex(of: "language")),
             #require(header.firstIndex(of: "cpu_seconds"))
         )
-        // Only the last column holds commas, in quotes.
-        return lines.compactMap { fields in
-            guard fields.count > seconds, let cost = Double(fields[seconds]), cost <= maximumSeconds else { return nil }
-            return Page(path: "\(corpus)/\(fields[path])", language: String(fields[language]))
+        return try rows.compactMap { row in
+            try #require(row.count == header.count, "\(row)")
+            guard let cost = Double(row[seconds]), cost <= maximumSeconds else { return nil }
+            return Page(path: "\(corpus)/\(row[path])", language: row[language])
+        }
+    }
+
+    /// Rows of CSV in which quotes are there for commas only.
+    private static func rows(_ text: String) -> [[String]] {
+        text.split(whereSeparator: \.isNewline).map { line in
+            var (fields, isQuoted) = ([""], false)
+            for character in line {
+                switch character {
+                case "\"": isQuoted.toggle()
+                case "," where !isQuoted: fields.append("")
+                default: fields[fields.count - 1].append(character)
+                }
+            }
+            return fields
         }
     }
 }
@@ -78,6 +92,9 @@ final class LabRun {
     private(set) var batches: [String] = []
     private var submissions: [String] = []
     private var sources: [String] = []
+
+    /// So that a test takes the time of its own work and not that of whatever else the machine does.
+    static let configuration = "[worker]\nnice = 0\n"
 
     init(in lab: NetworkLab) { self.lab = lab }
 
@@ -143,6 +160,7 @@ final class LabRun {
         let alone = try NetworkLab(nodes: 1)
         defer { alone.close() }
         let run = LabRun(in: alone)
+        try Data(configuration.utf8).write(to: URL(fileURLWithPath: alone.configuration))
         let node = LabNode(1, in: alone)
         node.workers = ProcessInfo.processInfo.activeProcessorCount
         try node.start()
