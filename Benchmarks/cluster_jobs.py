@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import (Failed, Report, Row, Scratch, Settings, Unavailable, end_process, free_port, last_words, median,
@@ -90,9 +90,9 @@ class Cluster:
                    == len(self.processes) for number in self.processes)
 
     def is_settled(self) -> bool:
-        nodes = self.nodes()
-        shards = sum(node.get("shards_primary") or 0 for node in nodes)
-        return len(nodes) == len(self.processes) and shards == 1024 and all(node["shards_primary"] for node in nodes)
+        status = self.status(next(iter(self.processes)))
+        shards = [node.get("shards_primary") or 0 for node in status.get("nodes", [])]
+        return len(shards) == len(self.processes) and all(shards) and sum(shards) == status["cluster"]["shards"]
 
     def work(self, jobs: int, *flags: str, through: int = 1) -> dict:
         ran = run([self.binary, "work", "--data-dir", str(self.data(through)), "--jobs", str(jobs), *flags],
@@ -143,8 +143,8 @@ class Rate:
     submit_per_second: float
     done_per_second: float
     durable_per_second: float
+    # Of all nodes, for a job, its submission included.
     cpu_milliseconds: float
-    steals: list[dict] = field(default_factory=list)
 
 
 def rate(settings: Settings, size: int, replicas: int, jobs: int) -> Rate:
@@ -154,10 +154,9 @@ def rate(settings: Settings, size: int, replicas: int, jobs: int) -> Rate:
         before = cluster.cpu_seconds()
         figures = cluster.work(jobs)
         spent = cluster.cpu_seconds() - before
-        nodes = cluster.nodes()
     done = figures.get("done_seconds") or figures["durable_seconds"]
     return Rate(figures["copies"], jobs / figures["submit_seconds"], jobs / done, jobs / figures["durable_seconds"],
-                spent / jobs * 1000, [node for node in nodes if node.get("steal_answers")])
+                spent / jobs * 1000)
 
 
 def steals(settings: Settings) -> list[dict]:
@@ -169,8 +168,11 @@ def steals(settings: Settings) -> list[dict]:
             cluster.start(number, "--job-milliseconds", "10")
         cluster.wait_until("all nodes know each other", 60, cluster.is_whole)
         cluster.wait_until("each shard has its nodes", 60, cluster.is_settled)
-        cluster.work(4000 if settings.quick else 12_000)
-        return [node for node in cluster.nodes() if node.get("steal_answers")]
+        cluster.work(4_000 if settings.quick else 12_000)
+        found = [node for node in cluster.nodes() if node.get("steal_answers")]
+    if not found:
+        raise Failed("no node has asked another for work")
+    return found
 
 
 @dataclass
@@ -210,11 +212,11 @@ def crash(settings: Settings, size: int = 4) -> Crash:
         cluster.start_all(size, *flags)
         cluster.work(size * SLOTS, "--submit-only")
         victim = size
-        began = cluster.wait_until(
-            "the victim works", 30, lambda: cluster.stamps(victim, "^began")[-SLOTS:] or None)
+        cluster.wait_until("the slots of the victim are full", 30,
+                           lambda: len(cluster.stamps(victim, "^began")) == SLOTS)
+        # Well after the commits of the beginning, well before the end of the jobs.
         time.sleep(1)
-        began = cluster.stamps(victim, "^began")[-SLOTS:]
-        keys = {text.split()[1] for _, text in began}
+        keys = {text.split()[1] for _, text in cluster.stamps(victim, "^began")}
         killed = time.monotonic()
         end_process(cluster.processes.pop(victim), signal.SIGKILL, 0)
 
@@ -280,12 +282,12 @@ def add_rates(settings: Settings, report: Report) -> None:
 def add_times(settings: Settings, report: Report) -> None:
     say("cluster: steals")
     thieves = steals(settings)
-    if thieves:
-        middle = median(node["steal_ms_median"] for node in thieves)
-        report.rows.append(Row("cluster: steal, request to answer, median of a node (slowest 99th percentile)",
-                               f"{middle:.1f} ms ({max(node['steal_ms_p99'] for node in thieves):.1f})", "–",
-                               note=f"{sum(node['steal_answers'] for node in thieves)} answers to "
-                                    f"{len(thieves)} nodes"))
+    middle = median(node["steal_ms_median"] for node in thieves)
+    slowest = max(node["steal_ms_p99"] for node in thieves)
+    report.rows.append(Row("cluster: steal, request to answer", f"{middle:.1f} ms", f"{slowest:.1f} ms",
+                           middle / slowest,
+                           note=f"median of the nodes' medians, against the slowest 99th percentile of a node; "
+                                f"{sum(node['steal_answers'] for node in thieves)} answers to {len(thieves)} nodes"))
     joins: list[Join] = []
     crashes: list[Crash] = []
     for index in range(settings.rounds):

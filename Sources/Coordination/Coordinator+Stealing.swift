@@ -117,6 +117,8 @@ extension Coordinator {
     private var wantsWork: Bool {
         if startsClaiming != nil { return held.waitingCount < slots.count }
         let waiting = backlog + held.waitingCount
+        // Whoever can fill every slot to the brim lacks nothing, however short the jobs are.
+        guard waiting < slots.count * Limits.slotDepthCeiling else { return false }
         return waiting < slots.count || waitingWork < timing.lowWater.nanoseconds * Int64(slots.count)
     }
 

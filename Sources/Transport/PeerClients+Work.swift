@@ -16,10 +16,16 @@ extension PeerClients {
     // MARK: Coordination
 
     /// Messages of a coordination core. They may arrive twice.
+    ///
+    /// - Parameter estimatedByteCount: its size, right within a factor of two; nil when nobody knows. Its exact size takes
+    ///   another encoding of it, and matters only near the limit.
     package func deliver(
-        _ request: Ocr_V1_DeliverRequest, to endpoint: Endpoint, member: NodeID?, timeout: Duration
+        _ request: Ocr_V1_DeliverRequest, estimatedByteCount: Int? = nil, to endpoint: Endpoint, member: NodeID?,
+        timeout: Duration
     ) async -> Result<Ocr_V1_DeliverResponse, PeerFailure> {
-        await call(request, endpoint, member, timeout) { try await $0.deliver(request, options: $1) }
+        await call(request, estimatedByteCount: estimatedByteCount, endpoint, member, timeout) {
+            try await $0.deliver(request, options: $1)
+        }
     }
 
     // MARK: Files

@@ -117,10 +117,11 @@ package final class PeerClients: Sendable {
     }
 
     func call<Response: Sendable>(
-        _ request: any Message, _ endpoint: Endpoint, _ member: NodeID?, _ timeout: Duration,
-        _ body: @Sendable (PeerClient, CallOptions) async throws -> Response
+        _ request: any Message, estimatedByteCount: Int? = nil, _ endpoint: Endpoint, _ member: NodeID?,
+        _ timeout: Duration, _ body: @Sendable (PeerClient, CallOptions) async throws -> Response
     ) async -> Result<Response, PeerFailure> {
-        if let failure = tooLarge(request, endpoint) { return .failure(failure) }
+        let isFarBelow = estimatedByteCount.map { $0 < requestByteLimit / 2 } ?? false
+        if !isFarBelow, let failure = tooLarge(request, endpoint) { return .failure(failure) }
         return await attempt(endpoint, member, .total(timeout)) { client, options, _ in try await body(client, options)
         }
     }

@@ -54,6 +54,44 @@ struct StealingTests {
         #expect(cluster.members.reduce(0) { $0 + $1.core.counters.duplicates } == 0)
     }
 
+    @Test("With jobs of no length a node that can fill its slots to the brim asks nobody")
+    func enough() throws {
+        let cluster = try MiniCluster(2, replicas: 2, slots: 2)
+        let (thief, other) = (cluster.members[0], cluster.members[1])
+        try cluster.open(at: thief)
+        let brim = 2 * Limits.slotDepthCeiling
+        // The other one has enough to spare, this one a little more than it can put into its slots.
+        for (member, count) in [(other, 2_000), (thief, brim + 100)] {
+            var numbers: [Int] = []
+            while numbers.count < count {
+                numbers.append(cluster.number(withPrimary: member, after: numbers.last ?? -1))
+            }
+            for start in stride(from: 0, to: count, by: Limits.submissionChunkCount) {
+                try cluster.submit(numbers[start...].prefix(Limits.submissionChunkCount), at: member)
+            }
+        }
+        try cluster.advance(.seconds(3))
+        cluster.sent = []
+        var asksWithEnough = 0
+        var asks = 0
+        for _ in 0..<300 {
+            try cluster.tellLoads()
+            let hasEnough = thief.core.backlog >= brim
+            let before = cluster.sent.count
+            for running in thief.running {
+                cluster.now = cluster.now + .microseconds(100)
+                try cluster.end(running, at: thief)
+            }
+            let asked = cluster.sent[before...].count { entry in
+                if case .steal = entry.message { entry.from == thief.id } else { false }
+            }
+            asks += asked
+            if hasEnough, thief.core.backlog >= brim { asksWithEnough += asked }
+        }
+        #expect(asksWithEnough == 0)
+        #expect(asks > 0)
+    }
+
     @Test("A grant that arrives twice is taken once, a request that arrives twice is answered once")
     func doubled() throws {
         let (cluster, victim, thief, numbers) = try uneven(44)

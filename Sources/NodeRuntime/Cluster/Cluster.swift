@@ -193,7 +193,9 @@ final class Cluster: Sendable {
         guard let endpoint = feed.endpoint(of: peer) else { return .failed }
         var request = Ocr_V1_DeliverRequest()
         request.messages = messages.map { CoordinationCodec.encode($0) }
-        let result = await clients.deliver(request, to: endpoint, member: peer, timeout: deliveryTimeout)
+        let result = await clients.deliver(
+            request, estimatedByteCount: messages.reduce(0) { $0 + $1.approximateByteCount }, to: endpoint, member: peer,
+            timeout: deliveryTimeout)
         switch result {
         case .success(let answer): return answer.busy ? .busy : .taken
         case .failure: return .failed
