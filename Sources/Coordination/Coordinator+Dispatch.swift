@@ -15,6 +15,8 @@ struct Slot: Sendable {
     /// A recall was asked for and has not been answered.
     var recallPending = false
     var interruptPending = false
+    /// Whether its job is one of those of which no end is known too often (`Coordinator.isSuspect`).
+    var holdsSuspect = false
 }
 
 /// A job that a slot of this node holds.
@@ -39,14 +41,22 @@ struct MarkedJob {
     let record: Record
     let batch: Batch
     let position: QueuePosition
+    let isSuspect: Bool
 }
 
 extension Coordinator {
+    /// How long a suspect job waits that may not be begun now.
+    private static let suspectWait = Duration.seconds(1)
+
+    /// Whether a job may be what kills the nodes. Such jobs are run one at a time, with nothing behind them in their slot,
+    /// and not given to thieves: those that only shared the fate of another one end well, and are not given up with it.
+    private func isSuspect(_ record: Record) -> Bool { record.openAttempts * 2 >= configuration.maximumInterruptions }
+
     /// How many assignments a slot may hold: the running one and enough short ones to cover `readAhead`.
     ///
     /// While a thief waits for a job that lies un-started in a slot, no slot gets another one to keep.
     private func depth(of slot: Slot, _ readAhead: Int64) -> Int {
-        guard parkedSteals.isEmpty else { return 1 }
+        guard parkedSteals.isEmpty, !slot.holdsSuspect else { return 1 }
         guard let typical = slot.typicalDuration, typical.nanoseconds > 0 else { return Limits.slotDepth }
         return min(Limits.slotDepth + Int(clamping: readAhead / typical.nanoseconds), Limits.slotDepthCeiling)
     }
@@ -115,8 +125,11 @@ extension Coordinator {
         }
         guard
             let marked = try takeMarked(
-                for: node, preferring: slots[slot.rawValue].language, at: now, ledger: ledger, into: &effects)
+                for: node, preferring: slots[slot.rawValue].language,
+                allowsSuspect: slots[slot.rawValue].assignments.isEmpty && !slots.contains(where: \.holdsSuspect),
+                at: now, ledger: ledger, into: &effects)
         else { return nil }
+        slots[slot.rawValue].holdsSuspect = marked.isSuspect
         assign(marked.record, to: slot, position: marked.position, at: now)
         return Assignment(
             key: marked.record.key, epoch: marked.record.epoch, attempt: marked.record.attempts,
@@ -134,8 +147,10 @@ extension Coordinator {
     }
 
     /// Takes the next job out of the queue and marks an attempt by `runner` in the ledger. Nil when nothing is waiting.
+    ///
+    /// - Parameter allowsSuspect: whether it may be one that may kill its node; else those wait.
     mutating func takeMarked(
-        for runner: NodeID, preferring language: String?, at now: Instant, ledger: some Ledger,
+        for runner: NodeID, preferring language: String?, allowsSuspect: Bool, at now: Instant, ledger: some Ledger,
         into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) -> MarkedJob? {
         guard !isHoldingBack(at: now) else { return nil }
@@ -155,14 +170,21 @@ extension Coordinator {
                 if !deferred.insert(entry.key, due: until, position: entry.position) { forgotDeferred = true }
                 continue
             }
+            let isSuspect = isSuspect(record)
+            if isSuspect, !allowsSuspect, record.openAttempts < configuration.maximumInterruptions {
+                let due = now + Self.suspectWait
+                if !deferred.insert(entry.key, due: due, position: entry.position) { forgotDeferred = true }
+                continue
+            }
             if let unused = unusedMarks.removeValue(forKey: entry.key), unused.epoch == record.epoch,
                 unused.attempt == record.attempts
             {
                 if record.runner != runner, hasPeers {
-                    // Its end is noted, so that it does not count as one in which a node died.
-                    let ended = AttemptFailure(
-                        attempt: record.attempts, failure: Failure(.interrupted, "given back before it had ended"))
-                    record.lastFailure = max(record.lastFailure ?? ended, ended)
+                    if record.hasOpenAttempt {
+                        // Its end is noted, so that it does not count as one in which a node died.
+                        record.lastFailure = AttemptFailure(
+                            attempt: record.attempts, failure: Failure(.interrupted, "given back before it had ended"))
+                    }
                     record.runner = runner
                     record.attempts += 1
                     try store(record, result: nil, ledger: ledger, into: &effects)
@@ -176,7 +198,7 @@ extension Coordinator {
                 record.runner = runner
                 try store(record, result: nil, ledger: ledger, into: &effects)
             }
-            return MarkedJob(record: record, batch: batch, position: entry.position)
+            return MarkedJob(record: record, batch: batch, position: entry.position, isSuspect: isSuspect)
         }
     }
 

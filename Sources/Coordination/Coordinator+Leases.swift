@@ -111,13 +111,15 @@ extension Coordinator {
                     jobs.count % steal.request.languages.count]
             guard
                 let marked = try takeMarked(
-                    for: steal.thief, preferring: language, at: now, ledger: ledger, into: &effects)
+                    for: steal.thief, preferring: language, allowsSuspect: !takesWork && jobs.isEmpty, at: now,
+                    ledger: ledger, into: &effects)
             else { break }
             let record = marked.record
             leases[record.key] = Lease(
                 thief: steal.thief, epoch: record.epoch, attempt: record.attempts, batch: marked.batch.id,
                 grantedAt: now, expiresAt: now + timing.lease)
             jobs.append(GrantedJob(record: record, isBackup: false))
+            if marked.isSuspect { break }
         }
         backlog = max(0, backlog - jobs.count)
         return jobs

@@ -65,6 +65,7 @@ extension Coordinator {
             durations[assignment.specification.batch, default: DurationHistogram()].add(took)
         }
         slots[slot.rawValue].startedAt = slots[slot.rawValue].assignments.isEmpty ? nil : now
+        if slots[slot.rawValue].assignments.isEmpty { slots[slot.rawValue].holdsSuspect = false }
         return claim
     }
 

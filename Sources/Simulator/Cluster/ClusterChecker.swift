@@ -238,7 +238,14 @@ extension ClusterWorld {
         }
     }
 
-    /// Whether every record is on as many disks as it can be; then promises start anew with that.
+    private func batches(of node: ClusterNode) -> [Batch] {
+        do throws(LedgerError) { return try node.disk.batches() } catch {
+            violate(.ledger, "\(node.name) cannot read: \(error)")
+            return []
+        }
+    }
+
+    /// Whether every record is on as many disks as it can be, and every batch on all; then promises start anew with that.
     func isReplicated() -> Bool {
         let serving = nodes.filter { !$0.isGone && $0.drain != .leave }
         let wanted = min(settings.replicas, serving.count)
@@ -253,6 +260,7 @@ extension ClusterWorld {
             if held < wanted { return false }
             counts[job.key] = held
         }
+        guard Set(serving.map(batches)).count <= 1 else { return false }
         let losses = lossCount
         jobs.editAll { job in
             guard job.promise != nil, let count = counts[job.key] else { return }

@@ -170,7 +170,8 @@ extension ClusterWorld {
         case (.open, .batch(let opening)): violate(.reply, "a batch was not opened: \(opening)")
         case (.submit(let task, let keys), .submitted(let admission)): hear(admission, of: task, keys, asked.node)
         case (.remove(let batch, let next), .done):
-            client.removed.insert(batch)
+            // A node that knew of nobody else may take it with it.
+            if (asked.node.core?.placement.alive.count ?? 0) > 1 { client.removed.insert(batch) }
             if let next { submit(next) }
         case (.remove, .refused), (.change, _): break
         default: violate(.reply, "\(asked.node.name) answered something else than it was asked")

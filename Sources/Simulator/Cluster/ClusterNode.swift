@@ -30,8 +30,10 @@ package final class ClusterNode {
     var busyUntil = Instant.origin
     /// Members have changed since the core was told.
     var isViewStale = false
-    /// It is part of the cluster: from then on the core is told of members.
+    /// It is part of the cluster, or has looked for it in vain for a while: from then on the core is told of members.
     var isJoined = false
+    /// The members that the core was told of.
+    var told: [ClusterMember] = []
     /// The next step crashes before its commit.
     var crashesBeforeCommit = false
     /// The next step crashes after so many of its effects.
@@ -77,6 +79,7 @@ package final class ClusterNode {
         stepAt = nil
         isJoined = false
         isViewStale = false
+        told = []
         crashesBeforeCommit = false
         crashesAfterEffects = nil
         drain = nil

@@ -5,6 +5,9 @@ internal import Coordination
 internal import Ledger
 
 extension ClusterWorld {
+    /// How long a node looks for the others before it takes itself for the only one, as the shell does.
+    private static let joinPatience = Duration.seconds(5)
+
     /// Adds a machine with an empty disk; it does not run yet.
     @discardableResult
     func addNode() -> ClusterNode {
@@ -29,13 +32,13 @@ extension ClusterWorld {
         startCore(node)
         if settings.nodeCount > 0, node.index == 0, node.member.boot == Boot(1) { node.isJoined = true }
         tellMembers(node)
-    }
-
-    /// It works without having found anybody.
-    func found(_ node: ClusterNode) {
-        node.isJoined = true
-        node.isViewStale = true
-        tellMembers(node)
+        let life = node.life
+        after(Self.joinPatience) { world in
+            guard node.life == life, !node.isJoined else { return }
+            node.isJoined = true
+            node.isViewStale = true
+            world.tellMembers(node)
+        }
     }
 
     private func startCore(_ node: ClusterNode) {

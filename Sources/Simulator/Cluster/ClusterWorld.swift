@@ -72,8 +72,7 @@ package final class ClusterWorld {
     private func hear(_ event: MembershipEvent, _ node: ClusterNode) {
         switch event {
         case .joined: node.isJoined = true
-        // A suspicion of a later incarnation brings a dead member back.
-        case .appeared, .restarted, .died, .departed, .forgotten, .standingChanged, .suspected: break
+        case .appeared, .restarted, .died, .departed, .forgotten, .standingChanged: break
         default: return
         }
         node.isViewStale = true
@@ -90,6 +89,8 @@ package final class ClusterWorld {
                 id: view.identity.id, boot: view.identity.boot, isAlive: view.status.isPresent,
                 standing: view.facts.standing, zone: view.facts.zone)
         }
+        guard members != node.told else { return }
+        node.told = members
         take(.members(members), by: node)
     }
 
@@ -110,6 +111,9 @@ package final class ClusterWorld {
             world.deliver(.load(figures), to: node.member)
         }
         guard node.isJoined else { return }
+        // Not every change is an event: a suspicion of a later incarnation brings a dead member back.
+        node.isViewStale = true
+        tellMembers(node)
         let time = node.member.local(now)
         let loads = node.member.core.members.compactMap { view -> MemberLoad? in
             guard !view.isSelf, view.status.isPresent, let load = view.load, let received = view.loadReceived else {

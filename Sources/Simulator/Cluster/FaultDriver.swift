@@ -322,10 +322,6 @@ struct FaultDriver {
 
     /// Whoever is still paused is resumed, again and again: a change of the cluster may come too late somewhere.
     private func resumeAll(_ world: ClusterWorld) {
-        for node in world.running where !node.isJoined {
-            // All whom it knew have left for good: an operator lets it begin anew.
-            if world.nodes.allSatisfy({ $0 === node || $0.isGone }) { world.found(node) }
-        }
         for node in world.open {
             guard let snapshot = node.core?.snapshot, snapshot.isPaused else { continue }
             if snapshot.isClusterPaused { world.pauseCluster(false, through: node) }
