@@ -5,7 +5,8 @@ import Foundation
 import Testing
 
 @Suite(
-    .serialized, .enabled(if: NetworkLab.isPossible, "needs root, ip and nft; the reason stands in the output"),
+    .serialized, .enabled(if: Places.isLong, "takes minutes: make test-long"),
+    .enabled(if: NetworkLab.isPossible, "needs root, ip and nft; the reason stands in the output"),
     .enabled("the corpus is not here") { Places.corpus != nil }, .timeLimit(.minutes(60)))
 struct ChaosTests {
     private static let seed: UInt64 =

@@ -6,7 +6,8 @@ import Glibc
 import Testing
 
 @Suite(
-    .serialized, .enabled(if: NetworkLab.isPossible, "needs root, ip and nft; the reason stands in the output"),
+    .serialized, .enabled(if: Places.isLong, "takes minutes: make test-long"),
+    .enabled(if: NetworkLab.isPossible, "needs root, ip and nft; the reason stands in the output"),
     .enabled("the corpus is not here") { Places.corpus != nil }, .timeLimit(.minutes(60)))
 struct DrainTests {
     /// The data of drained machines is gone the moment that the command says so. What takes time is what runs, not what

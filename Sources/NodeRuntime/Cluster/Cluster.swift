@@ -194,7 +194,8 @@ final class Cluster: Sendable {
         var request = Ocr_V1_DeliverRequest()
         request.messages = messages.map { CoordinationCodec.encode($0) }
         let result = await clients.deliver(
-            request, estimatedByteCount: messages.reduce(0) { $0 + $1.approximateByteCount }, to: endpoint, member: peer,
+            request, estimatedByteCount: messages.reduce(0) { $0 + $1.approximateByteCount }, to: endpoint,
+            member: peer,
             timeout: deliveryTimeout)
         switch result {
         case .success(let answer): return answer.busy ? .busy : .taken
