@@ -62,11 +62,13 @@ let package = Package(
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
-        .target(name: "Simulator", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
+        .target(
+            name: "Simulator", dependencies: ["ClusterModel", "Coordination", "Ledger", "Membership"],
+            swiftSettings: strict),
         .executableTarget(
             name: "simulate",
             dependencies: [
-                "ClusterModel", "Membership", "Simulator",
+                "ClusterModel", "Coordination", "Membership", "Simulator",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -86,7 +88,11 @@ let package = Package(
                 .product(name: "X509", package: "swift-certificates"),
             ],
             swiftSettings: strict),
-        .target(name: "ImageSources", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .target(name: "CMemoryFile"),
+        .target(
+            name: "ImageSources",
+            dependencies: ["CMemoryFile", "ClusterModel", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
         .target(
             name: "NodeRuntime",
             dependencies: [
@@ -128,6 +134,16 @@ let package = Package(
             ],
             path: "Benchmarks/bench-engine", swiftSettings: strict),
         .executableTarget(
+            name: "bench-cluster",
+            dependencies: [
+                "ClusterModel", "NodeRuntime", "OCR", "Wire", "WorkerPool",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Benchmarks/bench-cluster", swiftSettings: strict),
+        .executableTarget(
             name: "ledger-bench", dependencies: ["ClusterModel", "Ledger"], path: "Benchmarks/ledger-bench",
             swiftSettings: strict),
 
@@ -155,12 +171,16 @@ let package = Package(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
         .testTarget(name: "MembershipTests", dependencies: ["ClusterModel", "Membership"], swiftSettings: strict),
         .testTarget(
-            name: "SimulatorTests", dependencies: ["ClusterModel", "Membership", "Simulator", "simulate"],
+            name: "SimulatorTests",
+            dependencies: ["ClusterModel", "Coordination", "Membership", "Simulator", "simulate"],
             exclude: ["Scenarios"], swiftSettings: strict),
         .testTarget(
             name: "TransportTests",
             dependencies: [
                 "ClusterModel", "Transport", "Wire", .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "SwiftASN1", package: "swift-asn1"),
                 .product(name: "X509", package: "swift-certificates"),
             ],
@@ -193,6 +213,10 @@ let package = Package(
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             swiftSettings: strict),
+        .testTarget(
+            name: "ImageSourcesTests",
+            dependencies: ["CMemoryFile", "ClusterModel", "ImageSources"],
+            swiftSettings: strict),
         .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
         .testTarget(
             name: "ResultsTests",
@@ -201,7 +225,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "Configuration", "Membership", "Results", "Wire", "bare-loop", "node",
+                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport",
+                "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

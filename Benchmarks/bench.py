@@ -1,6 +1,6 @@
 """Measures the product against other ways to do the same, and prints one table of ratios with their targets.
 
-    Benchmarks/run.sh [--only images,smallest,engine,submit] [FOLDER]
+    Benchmarks/run.sh [--only images,smallest,engine,cluster,submit] [FOLDER]
 
 FOLDER holds the images (default ../shared/corpus, else Samples). Settings come from the environment, see
 docs/benchmarks.md.
@@ -15,6 +15,7 @@ import os
 import sys
 from pathlib import Path
 
+import cluster_jobs
 import engine_jobs
 import submit_lines
 from harness import (ROOT, Failed, Report, Row, Scratch, Settings, Unavailable, exit_on_signals, machine_facts, median,
@@ -143,7 +144,7 @@ def add_image_rows(settings: Settings, report: Report, parts: list[str]) -> None
             report.notes.append(f"{label}: the shortest run took {shortest:.1f} s, less than asked for")
 
 
-PARTS = ["images", "smallest", "engine", "submit"]
+PARTS = ["images", "smallest", "engine", "cluster", "submit"]
 
 
 def main() -> int:
@@ -167,6 +168,8 @@ def main() -> int:
         add_image_rows(settings, report, image_parts)
     if "engine" in parts:
         engine_jobs.add_rows(settings, report)
+    if "cluster" in parts:
+        cluster_jobs.add_rows(settings, report)
     if "submit" in parts:
         submit_lines.add_rows(settings, report)
     text = report.markdown(facts)

@@ -21,7 +21,9 @@ struct InstantExecutor: JobExecutor {
         loop.post(.finished(slot, assignment, .recognised(StoredResult(digest: digest, body: body))))
     }
 
+    // Nothing is running by the time that anybody asks.
     func recall(from slot: SlotIndex) {}
+    func interrupt(_ slot: SlotIndex) {}
 }
 
 struct Figures: Encodable {
@@ -45,7 +47,10 @@ struct BenchEngine: AsyncParsableCommand {
 
     func run() async throws {
         try FileManager.default.createDirectory(atPath: dataDir, withIntermediateDirectories: true)
-        let loop = StepLoop(onEvent: { _ in }, onFailure: { FileHandle.standardError.write(Data("\($0)\n".utf8)) })
+        let loop = StepLoop(
+            send: { _, _ in }, onEvent: { _ in },
+            onFailing: { if let error = $0 { FileHandle.standardError.write(Data("\(error)\n".utf8)) } },
+            onFailure: { FileHandle.standardError.write(Data("\($0)\n".utf8)) })
         let directory = dataDir
         let body = [UInt8]((0..<resultBytes).map { UInt8(truncatingIfNeeded: 32 + ($0 &* 31) % 90) })
         try await loop.start { () throws(LedgerError) in
@@ -53,8 +58,7 @@ struct BenchEngine: AsyncParsableCommand {
             let configuration = CoordinatorConfiguration(node: ledger.nodeID, slotCount: 2, seed: 1)
             return StepLoop.Parts(
                 ledger: ledger,
-                coordinator: Coordinator(
-                    configuration: configuration, placement: Placement(only: ledger.nodeID, layout: .standard)),
+                coordinator: Coordinator(configuration: configuration),
                 executor: InstantExecutor(loop: loop, body: body),
                 close: { () throws(LedgerError) in try ledger.close() })
         }

@@ -23,6 +23,9 @@ package enum HostileDecoder: UInt8, CaseIterable, Sendable {
     case reportResponse = 8
     case clusterKey = 9
     case keyring = 10
+    case coordination = 11
+    case readSource = 12
+    case spoolEntry = 13
 
     /// Gives the input's rest to the decoder that its first byte names. Returns whether it was accepted.
     @discardableResult
@@ -51,6 +54,9 @@ package enum HostileDecoder: UInt8, CaseIterable, Sendable {
             case .keyring:
                 guard let ring = Keyring(text: String(decoding: bytes, as: UTF8.self)) else { return false }
                 precondition(Keyring(text: ring.text) == ring && ring.keys.count <= Keyring.keyCount)
+            case .coordination: try coordination(bytes)
+            case .readSource: try readSource(bytes)
+            case .spoolEntry: try spoolEntry(bytes)
             }
             return true
         } catch {
@@ -147,6 +153,53 @@ package enum HostileDecoder: UInt8, CaseIterable, Sendable {
         precondition((1...Keyring.keyCount).contains(ring.keys.count) && Set(ring.keys).count == ring.keys.count)
     }
 
+    /// Few shards, so that random numbers meet their bound.
+    private static let layout = ShardLayout(exponent: 4)
+
+    private func coordination(_ bytes: [UInt8]) throws {
+        let envelope = try Ocr_V1_CoordinationEnvelope(serializedBytes: bytes)
+        let message = try CoordinationCodec.decode(envelope, layout: Self.layout)
+        precondition(
+            (try? CoordinationCodec.decode(CoordinationCodec.encode(message), layout: Self.layout)) == message,
+            "another message after encoding")
+        switch message {
+        case .copies(let copies):
+            for copy in copies.copies {
+                check(copy.record)
+                precondition(copy.result?.digest == copy.record.resultDigest)
+            }
+        case .grant(let grant):
+            for job in grant.jobs { check(job.record) }
+            // Where a core adds them to its clock.
+            _ = Instant(nanoseconds: .max / 2) + .milliseconds(Int64(grant.leaseMilliseconds))
+        case .keys(let list):
+            for stamp in list.stamps {
+                precondition(Self.layout.shard(of: stamp.key) == list.shard)
+                precondition(Self.layout.bucket(of: stamp.key) == list.bucket)
+            }
+        default: break
+        }
+    }
+
+    private func check(_ record: Record) {
+        let specification = record.specification
+        precondition(record.isConsistent)
+        precondition(
+            record.key
+                == JobKeys.key(
+                    batch: specification.batch, source: specification.source, pages: specification.pages))
+    }
+
+    private func readSource(_ bytes: [UInt8]) throws {
+        let question = try SourceCodec.decode(Ocr_V1_ReadSourceRequest(serializedBytes: bytes))
+        precondition((try? SourceCodec.decode(SourceCodec.encode(question))) == question, "another after encoding")
+    }
+
+    private func spoolEntry(_ bytes: [UInt8]) throws {
+        let question = try SourceCodec.decode(Ocr_V1_SpoolEntry(serializedBytes: bytes))
+        precondition((try? SourceCodec.decode(SourceCodec.encode(question))) == question, "another after encoding")
+    }
+
     // MARK: What mutations begin with
 
     /// Valid bytes for this decoder.
@@ -191,6 +244,10 @@ package enum HostileDecoder: UInt8, CaseIterable, Sendable {
             response.batches = [Ocr_V1_BatchStatus()]
             response.work = Ocr_V1_WorkStatus()
             return bytes(response)
+        case .coordination:
+            return bytes(CoordinationCodec.encode(generator.coordinationMessage(Self.layout)))
+        case .readSource: return bytes(SourceCodec.encode(generator.sourceQuestion()))
+        case .spoolEntry: return bytes(SourceCodec.encode(generator.spoolQuestion()))
         case .clusterKey: return Array(ClusterKey.sample(1).text.utf8)
         case .keyring: return Array((ClusterKey.sample(1).text + "\n" + ClusterKey.sample(2).text + "\n").utf8)
         }

@@ -36,7 +36,8 @@ extension SeededGenerator {
 
     package mutating func facts(fills: Bool = false) -> MemberFacts {
         MemberFacts(
-            name: label(fills: fills), endpoint: endpoint(), zone: label(fills: fills), version: label(fills: fills))
+            name: label(fills: fills), endpoint: endpoint(), zone: label(fills: fills), version: label(fills: fills),
+            standing: fills ? .draining : MemberStanding.allCases[Int.random(in: 0..<3, using: &self)])
     }
 
     package mutating func update(hasFacts: Bool? = nil, fills: Bool = false) -> MemberUpdate {

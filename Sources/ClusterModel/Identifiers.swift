@@ -16,12 +16,19 @@ package struct Bits128: Hashable, Comparable, Sendable {
     /// Reads 16 big-endian bytes. Returns nil for any other count.
     package init?(bytes: some Collection<UInt8>) {
         guard bytes.count == 16 else { return nil }
-        var high: UInt64 = 0
-        var low: UInt64 = 0
-        for (position, byte) in bytes.enumerated() {
-            if position < 8 { high = high << 8 | UInt64(byte) } else { low = low << 8 | UInt64(byte) }
+        // Not element by element: callers in other modules get unspecialised code, in which each element costs a look-up.
+        if let contiguous = bytes.withContiguousStorageIfAvailable({ Bits128(bigEndian: $0) }) {
+            self = contiguous
+        } else {
+            self = Array(bytes).withUnsafeBufferPointer { Bits128(bigEndian: $0) }
         }
-        self.init(high: high, low: low)
+    }
+
+    /// - Precondition: 16 bytes.
+    private init(bigEndian bytes: UnsafeBufferPointer<UInt8>) {
+        precondition(bytes.count == 16, "128 bits are 16 bytes")
+        high = bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) }
+        low = bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     /// Reads 32 hexadecimal digits, either case. Returns nil for anything else.

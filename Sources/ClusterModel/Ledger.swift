@@ -110,22 +110,49 @@ package protocol Ledger: AnyObject {
     /// Merges a copy of a batch. A tombstone drops the batch's records and outbox entries (in bounded steps, see
     /// `dropRemoved`).
     func merge(_ batch: Batch) throws(LedgerError) -> Batch
+    /// One batch, tombstones included; nil if it is not known.
+    func batch(_ id: BatchID) throws(LedgerError) -> Batch?
     /// All batches, tombstones included, by id.
     func batches() throws(LedgerError) -> [Batch]
-    /// Drops up to `limit` records of removed batches; returns how many were dropped.
+    /// Drops up to `limit` records and noted origins of removed batches; returns how many were dropped.
     func dropRemoved(limit: Int) throws(LedgerError) -> Int
 
     /// Counts of one batch, kept exact in the same transaction as the records.
     func counts(_ batch: BatchID) throws(LedgerError) -> OutcomeCounts
+    /// Counts of one shard, all batches together.
+    func counts(_ shard: ShardIndex) throws(LedgerError) -> OutcomeCounts
+
+    // MARK: Comparing and handing over
+
+    /// The digests of a shard's buckets (`ShardLayout.bucketCount`), kept up in the same transaction as the records.
+    func digests(_ shard: ShardIndex) throws(LedgerError) -> [RecordDigest]
+    /// Stamps of records with keys in a range that lies within one shard, by key, at most `limit`.
+    func stamps(in range: ClosedRange<JobKey>, limit: Int) throws(LedgerError) -> [RecordStamp]
+    /// Removes records whose copies are safe elsewhere, with their results. Records that are still owed to somebody, or
+    /// whose stamp is another one, stay. A job that was submitted through this node is noted as such (`isOrigin`): it
+    /// may be run again elsewhere. Returns those that were removed.
+    func drop(_ stamps: [RecordStamp]) throws(LedgerError) -> [RecordStamp]
+    /// Remembers that these jobs were submitted through this node although their records may not be here: their sources
+    /// may be read from here. `true` in `isOrigin` until the batch is removed. Throws `invalid` for an unknown batch.
+    func noteOrigin(of keys: [JobKey], batch: BatchID) throws(LedgerError)
+    func isOrigin(of key: JobKey) throws(LedgerError) -> Bool
+
+    // MARK: Outbox
 
     /// Notes that the record of `key` is owed to `target`. A second note replaces the first (with a new sequence).
-    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError)
+    /// Returns the entry's sequence.
+    @discardableResult
+    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64
     /// Entries for a target in sequence order after the given one.
     func outbox(to target: NodeID, afterSequence: Int64, limit: Int) throws(LedgerError) -> [OutboxEntry]
     /// Removes the entry if it is still the one with this sequence. Returns whether it was.
     func acknowledge(_ entry: OutboxEntry) throws(LedgerError) -> Bool
     /// Outbox entries in all, or of one batch.
     func outboxCount(_ batch: BatchID?) throws(LedgerError) -> Int
+    /// Nodes to whom something is owed, sorted, with the number of entries.
+    func outboxTargets() throws(LedgerError) -> [(target: NodeID, count: Int)]
+    /// To whom a record is owed, sorted.
+    func creditors(of key: JobKey) throws(LedgerError) -> [NodeID]
 
     /// A named value of the node (paused, …); survives restarts.
     func setting(_ name: String) throws(LedgerError) -> String?

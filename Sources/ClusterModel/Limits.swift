@@ -13,7 +13,7 @@ package enum Limits {
     /// Longest detail text of a failure; longer ones are cut.
     package static let failureDetailByteCount = 500
     /// Largest encoded result of one job.
-    package static let resultByteCount = 64 << 20
+    package static let resultByteCount = 16 << 20
     /// Entries in one submission chunk.
     package static let submissionChunkCount = 1_000
     /// Inputs that one step takes into one transaction.
@@ -37,10 +37,64 @@ package enum Limits {
     /// Records, and bytes of results, sent to a replica in one message.
     package static let replicationChunkCount = 256
     package static let replicationByteCount = 4 << 20
+    /// Copies on their way to one peer without a receipt.
+    package static let replicationWindowCount = 1_024
+    /// Records that one peer is found to lack and that are remembered; those beyond are found again.
+    package static let repairCount = 8_192
+    /// Stamps in one list of a bucket's records.
+    package static let keyListCount = 4_096
+    /// Batches in one message.
+    package static let catalogueChunkCount = 500
+    /// Operations that a node carries out for others at once.
+    package static let operationCount = 64
+    /// Jobs that an operation may name.
+    package static let operationJobCount = 10_000
+    /// Jobs in one grant, and in one message of renewals.
+    package static let grantCount = 1_024
+    package static let heldJobCount = 10_000
+    /// Languages that a thief names.
+    package static let stealLanguageCount = 8
+    /// Busy nodes that a victim names to a thief.
+    package static let stealHintCount = 3
+    /// Jobs that are looked up in one call between nodes.
+    package static let lookUpCount = 1_000
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 
+    // MARK: Bytes of images
+
+    /// Equal files of one directory after which it is taken to be on a file system that two nodes share.
+    package static let sharedFileSystemProofCount = 3
+    /// Directories of which a node remembers whether they are shared.
+    package static let sharedDirectoryCount = 4_096
+    /// Digests of files that a node remembers.
+    package static let sourceDigestCount = 4_096
+    /// Bytes of an image that are read, or sent, at once.
+    package static let sourceChunkByteCount = 256 << 10
+    /// Threads that fetch images ahead.
+    package static let sourceFetchCount = 8
+    /// Images that are open or being fetched ahead of their jobs.
+    package static let prefetchedSourceCount = 256
+    /// Files that are offered to another node in one message.
+    package static let spoolOfferCount = 256
+    /// Files that one node sends for spooling at the same time.
+    package static let spoolSendCount = 4
+    /// Files that a report names of those that could not be spooled.
+    package static let spoolReportCount = 20
+
     // MARK: Between nodes
+
+    /// Messages of other nodes that wait for the next step, and their bytes; more are refused as busy.
+    package static let inboxMessageCount = 8_192
+    package static let inboxMessageByteCount = 64 << 20
+    /// Bytes of messages of other nodes that one step takes into its transaction.
+    package static let stepMessageByteCount = 8 << 20
+    /// Messages for one peer that wait to be sent, and their bytes; when there are more, the oldest are dropped.
+    package static let postMessageCount = 4_096
+    package static let postByteCount = 32 << 20
+    /// Messages in one delivery, and their bytes; a larger message goes alone.
+    package static let deliveryMessageCount = 1_024
+    package static let deliveryByteCount = 4 << 20
 
     /// Longest datagram, sealing included: fits every path's MTU with room for tunnels (DESIGN §5).
     package static let datagramByteCount = 1_400

@@ -49,9 +49,19 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
         case cpuLimit = 108
         case engineError = 109
         case interrupted = 110
+        /// Nobody who has the source can be reached now: the job waits, and no attempt is counted.
+        case sourceUnreachable = 111
 
         /// Whether the job is tried again with backoff, up to `max_attempts`.
         package var isTransient: Bool { rawValue >= 100 }
+
+        fileprivate var rank: UInt16 {
+            switch self {
+            case .sourceUnreachable: 0
+            case .interrupted: 1
+            default: rawValue + 1
+            }
+        }
 
         /// The name that users see: "undecodable", "worker-crashed", …
         package var name: String {
@@ -75,6 +85,7 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
             case .cpuLimit: "cpu-limit"
             case .engineError: "engine-error"
             case .interrupted: "interrupted"
+            case .sourceUnreachable: "source-unreachable"
             }
         }
     }
@@ -101,8 +112,10 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
     /// "undecodable: libpng: CRC error".
     package var text: String { "\(code.name): \(detail)" }
 
+    /// Of two failures of one attempt the greater is kept: one that found its source unreachable is begun again under its
+    /// number, and one that was given back may have run elsewhere; how that ends says more.
     package static func < (left: Failure, right: Failure) -> Bool {
-        if left.code != right.code { return left.code.rawValue < right.code.rawValue }
+        if left.code != right.code { return left.code.rank < right.code.rank }
         return left.detail.utf8.lexicographicallyPrecedes(right.detail.utf8)
     }
 }

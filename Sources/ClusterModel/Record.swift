@@ -15,10 +15,12 @@ package struct JobSpecification: Hashable, Sendable {
     package var priority: Int
     /// The file as it was submitted; nil where the source could not be looked at.
     package var fingerprint: SourceFingerprint?
+    /// The node through which it was submitted: where a source that is a path is read from when the file is not here.
+    package var origin: NodeID?
 
     package init(
         batch: BatchID, source: SourceReference, pages: PageRange = .all, language: String, priority: Int = 0,
-        fingerprint: SourceFingerprint? = nil
+        fingerprint: SourceFingerprint? = nil, origin: NodeID? = nil
     ) {
         self.batch = batch
         self.source = source
@@ -26,6 +28,7 @@ package struct JobSpecification: Hashable, Sendable {
         self.language = language
         self.priority = priority
         self.fingerprint = fingerprint
+        self.origin = origin
     }
 
     /// A total order, used only to choose between copies of one epoch that differ (two submissions raced).
@@ -33,6 +36,12 @@ package struct JobSpecification: Hashable, Sendable {
         if left.language != right.language { return left.language < right.language }
         if left.priority != right.priority { return left.priority < right.priority }
         switch (left.fingerprint, right.fingerprint) {
+        case (nil, nil): break
+        case (nil, _): return true
+        case (_, nil): return false
+        case (let first?, let second?): if first != second { return first < second }
+        }
+        switch (left.origin, right.origin) {
         case (nil, nil): break
         case (nil, _): return true
         case (_, nil): return false
@@ -69,6 +78,8 @@ package struct Record: Hashable, Sendable {
     package var outcome: Outcome
     /// Starts of the job in this epoch, counted when they are claimed.
     package var attempts: UInt32
+    /// To whom the latest attempt was given; nil before the first. A hint for those that inherit the job.
+    package var runner: NodeID?
     /// Attempts of this epoch that ended in a transient failure.
     package var failures: UInt32
     /// The latest attempt of this epoch that failed.
@@ -78,13 +89,15 @@ package struct Record: Hashable, Sendable {
 
     package init(
         key: JobKey, specification: JobSpecification, epoch: UInt32 = 0, outcome: Outcome = .pending,
-        attempts: UInt32 = 0, failures: UInt32 = 0, lastFailure: AttemptFailure? = nil, resultDigest: Bits128? = nil
+        attempts: UInt32 = 0, runner: NodeID? = nil, failures: UInt32 = 0, lastFailure: AttemptFailure? = nil,
+        resultDigest: Bits128? = nil
     ) {
         self.key = key
         self.specification = specification
         self.epoch = epoch
         self.outcome = outcome
         self.attempts = attempts
+        self.runner = runner
         self.failures = failures
         self.lastFailure = lastFailure
         self.resultDigest = resultDigest
@@ -94,8 +107,18 @@ package struct Record: Hashable, Sendable {
     package var isConsistent: Bool {
         (outcome == .done) == (resultDigest != nil)
             && (outcome != .failed || lastFailure != nil)
-            && failures <= attempts
+            && failures <= attempts && (runner == nil || attempts > 0)
             && (lastFailure.map { $0.attempt <= attempts } ?? true)
+    }
+
+    /// Whether an attempt has begun of which no end is known: it may still run somewhere.
+    package var hasOpenAttempt: Bool {
+        attempts > failures && lastFailure?.attempt != attempts
+    }
+
+    /// Attempts that have begun since the latest of which an end is known.
+    package var openAttempts: UInt32 {
+        hasOpenAttempt ? attempts - max(failures, lastFailure?.attempt ?? 0) : 0
     }
 
     /// The reason that users see: that of a failed job, or of the latest failed attempt of one that is pending.
@@ -115,6 +138,14 @@ extension Record {
             JobSpecification.precedes(left.specification, right.specification)
             ? right.specification : left.specification
         merged.attempts = max(left.attempts, right.attempts)
+        if left.attempts == right.attempts {
+            switch (left.runner, right.runner) {
+            case (nil, let other), (let other, nil): merged.runner = other
+            case (let first?, let second?): merged.runner = max(first, second)
+            }
+        } else {
+            merged.runner = left.attempts > right.attempts ? left.runner : right.runner
+        }
         merged.failures = max(left.failures, right.failures)
         switch (left.lastFailure, right.lastFailure) {
         case (nil, let other), (let other, nil): merged.lastFailure = other

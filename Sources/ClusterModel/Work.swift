@@ -26,4 +26,9 @@ package enum WorkOutcome: Hashable, Sendable {
     case failed(Failure)
     /// The job was given back un-started or interrupted by a stop: no attempt's fault.
     case returned
+
+    package var isResult: Bool {
+        if case .recognised = self { return true }
+        return false
+    }
 }

@@ -160,6 +160,13 @@ extension ConfigurationKey {
             ConfigurationKey(
                 "worker", "cpu_seconds_per_page", .integer(\.worker.cpuSecondsPerPage, 1...86_400),
                 "CPU time that one page may use"),
+            ConfigurationKey(
+                "worker", "prefetch_bytes", .byteCount(\.worker.prefetchByteCount, (1 << 20)...(1 << 40)),
+                "memory for images from other nodes that wait for a worker"),
+
+            ConfigurationKey(
+                "storage", "spool_bytes", .byteCount(\.storage.spoolByteCount, 0...(1 << 50)),
+                "disk space for copies of other nodes' files"),
 
             ConfigurationKey(
                 "ocr", "tessdata", .text(\.ocr.tessdata, .path(mayBeEmpty: true)), "directory of the language models"),

@@ -17,6 +17,7 @@ package struct NodeConfiguration: Hashable, Sendable {
     package var work = Work()
     package var limits = ImageLimits()
     package var worker = Worker()
+    package var storage = Storage()
     package var ocr = Recognition()
     package var log = Log()
     package var listen = Listen()
@@ -80,6 +81,14 @@ package struct NodeConfiguration: Hashable, Sendable {
         package var recycleResidentByteCount = 1_536 << 20
         /// CPU seconds that one page may use.
         package var cpuSecondsPerPage = 600
+        /// Memory of the node for images that came from other nodes and wait for their slots.
+        package var prefetchByteCount = 256 << 20
+    }
+
+    /// What the node keeps on its disk for others.
+    package struct Storage: Hashable, Sendable {
+        /// All copies of other nodes' files together.
+        package var spoolByteCount = 20 << 30
     }
 
     /// Defaults of a submission that names none.

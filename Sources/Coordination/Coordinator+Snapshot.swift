@@ -1,34 +1,37 @@
-// What the shell shows of a core: a copy, so that nothing outside ever reads the core while it works.
+// The snapshot of a core, and what must hold after every step.
 
 import ClusterModel
 
-/// The state of a coordinator at the end of a step.
-package struct CoordinatorSnapshot: Hashable, Sendable {
-    /// Jobs that slots hold, by batch.
-    package var running: [BatchID: Int]
-    /// Slots that have an assignment.
-    package var busySlots: Int
-    package var slotCount: Int
-    package var waiting: Int
-    package var deferred: Int
-    package var isPaused: Bool
-    package var isStopping: Bool
-    package var counters: CoordinatorCounters
-
-    package var runningCount: Int { running.values.reduce(0, +) }
-}
-
 extension Coordinator {
+    /// Slots that have an assignment.
+    package var busySlots: Int { slots.count { !$0.assignments.isEmpty } }
+
+    /// Jobs that wait here and can be had: those in the queue, and those that lie in a slot behind another.
+    package var unstarted: Int { backlog + slots.reduce(0) { $0 + max(0, $1.assignments.count - 1) } }
+
+    /// Seconds in which this node alone would work off what waits here; nil when it cannot tell.
+    package var secondsToDrain: Double? {
+        typicalDuration.map { $0.inSeconds * Double(unstarted + held.waitingCount) / Double(max(1, slots.count)) }
+    }
+
     package var snapshot: CoordinatorSnapshot {
         var running: [BatchID: Int] = [:]
         for slot in slots {
             // Only the first assignment of a slot runs; the others wait in it.
             if let key = slot.assignments.first, let claim = claims[key] { running[claim.batch, default: 0] += 1 }
         }
+        var leased: [BatchID: Int] = [:]
+        for lease in leases.byKey.values { leased[lease.batch, default: 0] += 1 }
+        var synced = replicaShards
+        for shard in comparisons.unsynced.keys { synced.remove(shard) }
+        if !isSettled { synced = ShardSet(layout: layout) }
         return CoordinatorSnapshot(
-            running: running, busySlots: slots.count { !$0.assignments.isEmpty }, slotCount: slots.count,
-            waiting: queue.count, deferred: deferred.count, isPaused: isPaused, isStopping: isStopping,
-            counters: counters)
+            running: running, busySlots: busySlots, slotCount: slots.count,
+            waiting: queue.count, deferred: deferred.count, isPaused: isPaused,
+            isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: unstarted,
+            secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
+            replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
+            strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)
     }
 
     /// What must hold after every step; checked by tests and the simulator. Returns the first violation.
@@ -40,7 +43,15 @@ extension Coordinator {
             }
         }
         if claims.count != slots.reduce(0, { $0 + $1.assignments.count }) { return "a claim without a slot" }
-        for entry in queue.entries where claims[entry.key] != nil { return "\(entry.key) waits and is claimed" }
+        for entry in queue.entries {
+            if claims[entry.key] != nil { return "\(entry.key) waits and is claimed" }
+            if leases[entry.key] != nil { return "\(entry.key) waits and is leased" }
+        }
+        for key in leases.byKey.keys where deferred.contains(key) { return "\(key) is deferred and leased" }
+        for key in leases.byKey.keys where claims[key] != nil { return "\(key) is claimed and leased" }
+        for (key, lease) in leases.byKey where members[lease.thief]?.isAlive != true {
+            return "\(key) is leased to one that is not there"
+        }
         if queue.count > 2 * Limits.queueWindowCount { return "the queue's window is too large" }
         if deferred.count > Limits.deferredCount { return "too many deferred jobs in memory" }
         return nil

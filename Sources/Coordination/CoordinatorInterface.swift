@@ -25,89 +25,134 @@ package struct BatchDraft: Hashable, Sendable {
     }
 }
 
-/// One job to admit; its key was computed by the shell from the specification.
-package struct Submission: Hashable, Sendable {
-    package let key: JobKey
-    package let specification: JobSpecification
+/// A node of the cluster as the membership core sees it. Nodes that have left are not among them.
+package struct ClusterMember: Hashable, Sendable {
+    package let id: NodeID
+    package var boot: Boot
+    /// Whether it is there: alive or suspect, not dead.
+    package var isAlive: Bool
+    package var standing: MemberStanding
+    package var zone: String
 
-    package init(key: JobKey, specification: JobSpecification) {
-        self.key = key
-        self.specification = specification
+    package init(
+        id: NodeID, boot: Boot, isAlive: Bool = true, standing: MemberStanding = .serving, zone: String = ""
+    ) {
+        self.id = id
+        self.boot = boot
+        self.isAlive = isAlive
+        self.standing = standing
+        self.zone = zone
     }
 }
 
-/// A change that an operator makes to many jobs.
-package struct Operation: Hashable, Sendable {
-    package enum Kind: Hashable, Sendable {
-        /// Failed (and, unless `onlyFailed`, cancelled) jobs become pending in the next epoch.
-        case retry(onlyFailed: Bool)
-        /// Pending jobs become cancelled.
-        case cancel
-    }
+/// What was last heard of a member's load.
+package struct MemberLoad: Hashable, Sendable {
+    package let id: NodeID
+    package var figures: LoadFigures
+    /// How old it was when it was handed in.
+    package var age: Duration
 
-    package enum Selection: Hashable, Sendable {
-        case batch(BatchID)
-        case allBatches
-        case jobs([JobKey])
-    }
-
-    package var kind: Kind
-    package var selection: Selection
-
-    package init(kind: Kind, selection: Selection) {
-        self.kind = kind
-        self.selection = selection
+    package init(id: NodeID, figures: LoadFigures, age: Duration) {
+        self.id = id
+        self.figures = figures
+        self.age = age
     }
 }
 
-/// A copy of a record on its way between nodes; a done record always with its result (DESIGN §3).
-package struct RecordCopy: Hashable, Sendable {
-    package let entry: OutboxEntry
-    package let record: Record
-    package let result: StoredResult?
+/// How a node is to go.
+package struct DrainOrder: Hashable, Sendable {
+    package enum Mode: Hashable, Sendable {
+        /// For good: afterwards the machine can be terminated.
+        case leave
+        /// It comes back with its data: nothing is handed over but what nobody else has yet.
+        case restart
+    }
 
-    package init(entry: OutboxEntry, record: Record, result: StoredResult?) {
-        self.entry = entry
-        self.record = record
-        self.result = result
+    package var mode: Mode
+    /// Running jobs that have not ended by then are given back.
+    package var deadline: Duration
+
+    package init(mode: Mode, deadline: Duration) {
+        self.mode = mode
+        self.deadline = deadline
     }
 }
 
 package enum CoordinatorInput: Hashable, Sendable {
+    // MARK: From clients
     case openBatch(RequestID, BatchDraft)
-    /// At most `Limits.submissionChunkCount` entries.
+    /// At most `Limits.submissionChunkCount` entries, of one batch.
     case submit(RequestID, [Submission])
-    case finished(SlotIndex, Assignment, WorkOutcome)
+    /// On the whole cluster; answered when every shard's primary has done it, or with those that have not.
     case operate(RequestID, Operation)
+    /// This node alone.
     case pause(RequestID)
     case resume(RequestID)
+    /// All nodes, those included that are not here now.
+    case setClusterPaused(RequestID, Bool)
     case removeBatch(RequestID, String)
+    /// Begins to drain; follow it in the snapshot. A second order shortens or lengthens the deadline of the first.
+    case drain(DrainOrder)
+    /// Ends a drain that has not ended itself: the node works again.
+    case cancelDrain
+
+    // MARK: From slots
+    case finished(SlotIndex, Assignment, WorkOutcome)
     /// No more claims; what runs may still finish.
     case stop
-    case placementChanged(Placement)
-    /// A peer's outbox entries have arrived here.
-    case replicate(NodeID, [RecordCopy])
-    /// A peer has committed what this node sent.
-    case acknowledged(NodeID, [OutboxEntry])
-    /// What was sent to a peer did not arrive; it is sent again.
-    case replicationFailed(NodeID)
+
+    // MARK: From the cluster
+    /// All members that have not left, this node included. Before the first one the node claims nothing, unless it was
+    /// made alone.
+    case members([ClusterMember])
+    /// What was heard anew; what is not among it stays as it was.
+    case loads([MemberLoad])
+    /// A message of a member, checked for its limits.
+    case message(CoordinationMessage, from: NodeID)
 }
 
 package enum CoordinatorEffect: Hashable, Sendable {
     case run(SlotIndex, Assignment)
-    /// Take one un-started assignment back from a slot: another slot is idle.
+    /// Take one un-started assignment back from a slot: another slot is idle, or the node drains.
     case recall(SlotIndex)
+    /// Stop what a slot runs now and give it back: the deadline of a drain has passed.
+    case interrupt(SlotIndex)
     case reply(RequestID, CoordinatorReply)
-    case replicate(NodeID, [RecordCopy])
-    case acknowledge(NodeID, [OutboxEntry])
+    /// Delivered at most a few times, perhaps never; order is not kept.
+    case send(NodeID, CoordinationMessage)
     case event(CoordinatorEvent)
+}
+
+extension CoordinationMessage {
+    /// Whether a node that cannot write may take it.
+    var changesNothing: Bool {
+        switch self {
+        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
+        case .copies, .catalogueDigest, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
+            .operated:
+            false
+        }
+    }
+}
+
+extension CoordinatorEffect {
+    /// Whether the effect may be carried out although its transaction was rolled back: what says nothing but what the
+    /// ledger held before, or offers a copy that the receiver commits by itself.
+    package var isWithoutCommit: Bool {
+        guard case .send(_, let message) = self else { return false }
+        switch message {
+        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest: return true
+        case .receipts, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate, .operated: return false
+        }
+    }
 }
 
 package enum CoordinatorReply: Hashable, Sendable {
     case batch(BatchOpening)
     case submitted(Admission)
-    /// Records that an operation changed.
-    case changed(Int)
+    /// Records that an operation changed, those of the named jobs that are there, and the shards whose primary did not
+    /// answer in time.
+    case changed(Int, found: [JobKey], missing: ShardSet)
     case done
     case refused(String)
 }
@@ -128,6 +173,8 @@ package struct Admission: Hashable, Sendable {
     /// Nodes that have committed the chunk when the reply is released.
     package var copies = 1
     package var wantedCopies = 1
+    /// Entries that no primary has answered for in time. Submitting again is safe.
+    package var unanswered = 0
     /// Set when nothing was admitted: the batch is unknown or was removed meanwhile.
     package var refusal: String?
 
@@ -141,4 +188,14 @@ package enum CoordinatorEvent: Hashable, Sendable {
     case diverged(JobKey, SourceReference)
     /// A peer sent a record that cannot be: counted, not merged.
     case rejectedCopy(NodeID, JobKey, String)
+    /// Jobs came from, or went to, another node.
+    case stole(Int, from: NodeID)
+    case granted(Int, to: NodeID)
+    /// A lease has ended without a word of the thief.
+    case leaseExpired(JobKey, NodeID)
+    /// A job takes so long that it was given out a second time.
+    case backedUp(JobKey, to: NodeID)
+    /// A shard that is not this node's any more was given up: all its replicas have it.
+    case shardDropped(ShardIndex)
+    case drainPhase(DrainPhase)
 }

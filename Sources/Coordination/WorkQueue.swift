@@ -29,6 +29,9 @@ struct WorkQueue: Sendable {
     /// Whether more should be read from the ledger before entries are taken.
     var wantsRefill: Bool { !isExhausted && entries.count < Limits.queueWindowCount / 2 }
 
+    /// Whether it is empty only because the ledger has not been read to its end.
+    var wantsMore: Bool { entries.isEmpty && !isExhausted }
+
     /// Takes the answer to a read of `limit` records after `cursor`.
     mutating func refill(_ read: [QueueEntry], lastPosition: QueuePosition?, reachedEnd: Bool) {
         for entry in read { insertSorted(entry) }

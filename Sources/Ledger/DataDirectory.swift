@@ -95,6 +95,33 @@ final class DataDirectory {
         for name in names { unlink(path + "/" + name) }
     }
 
+    /// Makes `<prefix><n>` in the directory, with the first number from 1 on that is free, and returns its path.
+    func makeNumberedDirectory(_ prefix: String) throws(LedgerError) -> String {
+        var number = 1
+        while true {
+            let made = "\(path)/\(prefix)\(number)"
+            if mkdir(made, 0o700) == 0 { return made }
+            guard errno == EEXIST else { throw Self.systemError("make the directory \(made)") }
+            number += 1
+        }
+    }
+
+    /// Moves a file into another directory of the same file system.
+    static func move(_ path: String, into directory: String) throws(LedgerError) {
+        let name = path.lastIndex(of: "/").map { String(path[$0...]) } ?? "/" + path
+        guard rename(path, directory + name) == 0 else {
+            throw systemError("move \(path) to \(directory)")
+        }
+    }
+
+    /// Makes names that were added to or removed from a directory durable.
+    static func synchronise(_ directory: String) throws(LedgerError) {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw systemError("open \(directory)") }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw systemError("synchronise \(directory)") }
+    }
+
     private static func systemError(_ what: String, _ code: Int32 = errno) -> LedgerError {
         let message = "cannot \(what): \(String(cString: strerror(code)))"
         return code == ENOSPC || code == EDQUOT

@@ -7,23 +7,26 @@ import ClusterModel
 import Glibc
 
 extension LedgerReader {
-    /// Sorts the jobs of a batch by (source, first page, arrival). Takes about 10 s for a million jobs.
+    /// Sorts the jobs of a batch by `ExportPosition`. Takes about 10 s for a million jobs.
+    ///
+    /// - Parameter shards: only jobs of these; nil for all that are here.
     ///
     /// Throws `invalid` for an unknown batch, `diskFull`, `ioError`.
-    package func makeExportOrder(_ batch: BatchID) throws(LedgerError) -> ExportOrder {
-        try ExportOrder(self, batch)
+    package func makeExportOrder(_ batch: BatchID, shards: ShardSet? = nil) throws(LedgerError) -> ExportOrder {
+        try ExportOrder(self, batch, shards)
     }
 
-    /// A page of places in order of arrival, at most `limit`.
+    /// The places among the next `limit` records in order of arrival; nil when there are no more.
     fileprivate func places(
-        _ batch: BatchID, afterSequence: Int64, limit: Int
-    ) throws(LedgerError) -> [ExportPlace] {
+        _ batch: BatchID, _ shards: ShardSet?, afterSequence: Int64, limit: Int
+    ) throws(LedgerError) -> (places: [ExportPlace], lastSequence: Int64)? {
         try read { handle, names in
             guard let index = names.index[batch] else { throw LedgerError.invalid("batch \(batch) is not known") }
+            // A whole file sorts as pages 0 to 0, as it does in `PageRange`.
             let query = try SQLStatement(
                 handle,
                 """
-                SELECT source, coalesce(first_page, 1), sequence FROM records
+                SELECT source, coalesce(first_page, 0), coalesce(last_page, 0), key, sequence FROM records
                 WHERE sequence > ? AND sequence <= ? AND +batch = ? ORDER BY sequence LIMIT ?
                 """)
             query.bind(1, max(afterSequence, names.books[index].firstSequence - 1))
@@ -31,11 +34,17 @@ extension LedgerReader {
             query.bind(3, index + 1)
             query.bind(4, limit)
             var places: [ExportPlace] = []
+            var last: Int64?
             while try query.step() {
+                last = query.integer(4)
+                guard let key = query.bits(3) else { throw LedgerError.corrupt("a record has a damaged key") }
+                if let shards, !shards.contains(JobKey(key)) { continue }
                 places.append(
-                    ExportPlace(source: query.bytes(0), firstPage: query.integer(1), sequence: query.integer(2)))
+                    ExportPlace(
+                        source: query.bytes(0), firstPage: query.integer(1), lastPage: query.integer(2), key: key,
+                        sequence: query.integer(4)))
             }
-            return places
+            return last.map { (places, $0) }
         }
     }
 }
@@ -43,6 +52,8 @@ extension LedgerReader {
 private struct ExportPlace: Sendable {
     let source: [UInt8]
     let firstPage: Int64
+    let lastPage: Int64
+    let key: Bits128
     let sequence: Int64
 }
 
@@ -58,7 +69,7 @@ package final class ExportOrder {
 
     private static let pageCount = 4_000
 
-    fileprivate init(_ reader: LedgerReader, _ batch: BatchID) throws(LedgerError) {
+    fileprivate init(_ reader: LedgerReader, _ batch: BatchID, _ shards: ShardSet?) throws(LedgerError) {
         var random = SystemRandomNumberGenerator()
         let path = "\(reader.directory)/\(DataDirectory.exportPrefix)\(String(random.next() as UInt64, radix: 16))"
         try DataDirectory.makePrivateFile(path)
@@ -68,28 +79,28 @@ package final class ExportOrder {
             """
             PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
             PRAGMA cache_size = -8192; PRAGMA temp_store = FILE;
-            CREATE TABLE places(source BLOB, first_page INTEGER, sequence INTEGER);
+            CREATE TABLE places(source BLOB, first_page INTEGER, last_page INTEGER, key BLOB, sequence INTEGER);
             """)
-        let insert = try connection.prepare("INSERT INTO places VALUES (?, ?, ?)")
+        let insert = try connection.prepare("INSERT INTO places VALUES (?, ?, ?, ?, ?)")
         var count = 0
         var last: Int64 = 0
-        while true {
-            let page = try reader.places(batch, afterSequence: last, limit: Self.pageCount)
-            guard let end = page.last else { break }
+        while let page = try reader.places(batch, shards, afterSequence: last, limit: Self.pageCount) {
             try connection.transaction { () throws(LedgerError) in
-                for place in page {
+                for place in page.places {
                     insert.bind(1, place.source)
                     insert.bind(2, place.firstPage)
-                    insert.bind(3, place.sequence)
+                    insert.bind(3, place.lastPage)
+                    insert.bind(4, place.key)
+                    insert.bind(5, place.sequence)
                     try insert.run()
                 }
             }
-            count += page.count
-            last = end.sequence
+            count += page.places.count
+            last = page.lastSequence
         }
-        try connection.execute("CREATE INDEX sorted ON places(source, first_page, sequence)")
-        order = try connection.prepare(
-            "SELECT sequence FROM places INDEXED BY sorted ORDER BY source, first_page, sequence")
+        let columns = "source, first_page, last_page, key"
+        try connection.execute("CREATE INDEX sorted ON places(\(columns), sequence)")
+        order = try connection.prepare("SELECT sequence FROM places INDEXED BY sorted ORDER BY \(columns)")
         self.connection = connection
         self.reader = reader
         self.count = count

@@ -8,6 +8,10 @@ struct BatchBook {
     var batch: Batch
     var counts = OutcomeCounts()
     var owed = 0
+    /// Keys of the batch in `origins`.
+    var origins = 0
+    /// Up to where the keys of a removed batch have been dropped from `origins`.
+    var droppedOrigins: JobKey?
     var firstSequence: Int64 = 0
     var lastSequence: Int64 = -1
     var isChanged = true
@@ -26,9 +30,11 @@ struct LedgerBooks: RowNames {
     /// Row `index + 1` of `languages`.
     var languages: [String] = []
     var languageIndex: [String: Int] = [:]
-    /// Row `index + 1` of `targets`.
-    var targets: [NodeID] = []
-    var targetIndex: [NodeID: Int] = [:]
+    /// Row `index + 1` of `nodes`: those to which something is owed, and those that records name.
+    var nodes: [NodeID] = []
+    var nodeIndex: [NodeID: Int] = [:]
+    /// Outbox entries to each of `nodes`.
+    var owedTo: [Int] = []
     var nextRecord: Int64 = 1
     var nextResult: Int64 = 1
     var nextOwed: Int64 = 1
@@ -46,6 +52,10 @@ struct LedgerBooks: RowNames {
         languages.indices.contains(Int(row - 1)) ? languages[Int(row - 1)] : nil
     }
 
+    func node(_ row: Int64) -> NodeID? {
+        nodes.indices.contains(Int(row - 1)) ? nodes[Int(row - 1)] : nil
+    }
+
     /// Moves one record of a batch from one outcome to another; nil is "not there".
     mutating func count(batch: Int, shard: ShardIndex, from old: Outcome?, to new: Outcome?) {
         guard old != new else { return }
@@ -61,8 +71,15 @@ struct LedgerBooks: RowNames {
         batches[batch].isChanged = true
     }
 
-    mutating func owe(batch: Int, by count: Int) {
+    /// Counts outbox entries of a batch to a node, both by index, in or out.
+    mutating func owe(batch: Int, to node: Int, by count: Int) {
         batches[batch].owed += count
+        batches[batch].isChanged = true
+        owedTo[node] += count
+    }
+
+    mutating func noteOrigins(batch: Int, by count: Int) {
+        batches[batch].origins += count
         batches[batch].isChanged = true
     }
 }
@@ -87,13 +104,22 @@ extension LedgerBooks {
             languageIndex[languageRows.text(0)] = languages.count
             languages.append(languageRows.text(0))
         }
-        let targetRows = try connection.prepare("SELECT node, id FROM targets ORDER BY id")
-        while try targetRows.step() {
-            guard let bits = targetRows.bits(0), targetRows.integer(1) == Int64(targets.count) + 1 else {
-                throw .corrupt("a row of targets is damaged")
+        let nodeRows = try connection.prepare("SELECT node, id FROM nodes ORDER BY id")
+        while try nodeRows.step() {
+            guard let bits = nodeRows.bits(0), nodeRows.integer(1) == Int64(nodes.count) + 1 else {
+                throw .corrupt("a row of nodes is damaged")
             }
-            targetIndex[NodeID(bits)] = targets.count
-            targets.append(NodeID(bits))
+            nodeIndex[NodeID(bits)] = nodes.count
+            nodes.append(NodeID(bits))
+        }
+        owedTo = Array(repeating: 0, count: nodes.count)
+        let owedRows = try connection.prepare(
+            "SELECT target, count(*) FROM outbox INDEXED BY outbox_target GROUP BY target")
+        while try owedRows.step() {
+            guard nodes.indices.contains(Int(owedRows.integer(0)) - 1) else {
+                throw .corrupt("an outbox entry names a node that is not known")
+            }
+            owedTo[Int(owedRows.integer(0)) - 1] = Int(owedRows.integer(1))
         }
         func number(_ name: String) throws(LedgerError) -> Int64 {
             guard let value = try connection.integer("SELECT value FROM meta WHERE name = '\(name)'") else {
@@ -109,31 +135,61 @@ extension LedgerBooks {
 }
 
 extension BatchBook {
-    static let columnCount: Int32 = 18
+    static let columnCount: Int32 = 19
     static let columns = """
         name, generation, page_segmentation, dpi, outputs, language, version, writer, created, removed,
-        pending, failed, cancelled, done, owed, first_sequence, last_sequence, 0
+        pending, failed, cancelled, done, owed, first_sequence, last_sequence, origins, checksum
         """
 
+    /// Reads the current row of a statement that selects `columns` first. Throws `corrupt` when it does not match its
+    /// checksum.
     init(columnsOf row: SQLStatement) throws(LedgerError) {
-        guard let writer = row.bits(7), let generation = UInt32(exactly: row.integer(1)) else {
-            throw .corrupt("batch “\(row.text(0))” is damaged")
+        try self.init(uncheckedColumnsOf: row)
+        guard row.optionalInteger(Self.columnCount - 1) == checksum else {
+            throw .corrupt("batch “\(batch.id)” does not match its checksum")
         }
-        let outputs = row.text(4).split(separator: ",").compactMap { Profile.Output(rawValue: String($0)) }
+    }
+
+    /// The same without a look at the checksum, from a column on.
+    init(uncheckedColumnsOf row: SQLStatement, from first: Int32 = 0) throws(LedgerError) {
+        guard let writer = row.bits(first + 7), let generation = UInt32(exactly: row.integer(first + 1)) else {
+            throw .corrupt("batch “\(row.text(first))” is damaged")
+        }
+        let outputs = row.text(first + 4).split(separator: ",").compactMap { Profile.Output(rawValue: String($0)) }
         batch = Batch(
-            id: BatchID(name: row.text(0), generation: generation),
+            id: BatchID(name: row.text(first), generation: generation),
             profile: Profile(
-                pageSegmentationMode: Int(row.integer(2)), dpi: row.optionalInteger(3).map(Int.init), outputs: outputs),
-            language: row.text(5), version: UInt64(bitPattern: row.integer(6)), writer: NodeID(writer),
-            createdSeconds: row.integer(8), isRemoved: row.integer(9) != 0)
-        for (outcome, column) in zip(Outcome.allCases, Int32(10)...) { counts[outcome] = Int(row.integer(column)) }
-        owed = Int(row.integer(14))
-        firstSequence = row.integer(15)
-        lastSequence = row.integer(16)
+                pageSegmentationMode: Int(row.integer(first + 2)), dpi: row.optionalInteger(first + 3).map(Int.init),
+                outputs: outputs),
+            language: row.text(first + 5), version: UInt64(bitPattern: row.integer(first + 6)),
+            writer: NodeID(writer), createdSeconds: row.integer(first + 8), isRemoved: row.integer(first + 9) != 0)
+        for (outcome, column) in zip(Outcome.allCases, (first + 10)...) { counts[outcome] = Int(row.integer(column)) }
+        owed = Int(row.integer(first + 14))
+        firstSequence = row.integer(first + 15)
+        lastSequence = row.integer(first + 16)
+        origins = Int(row.integer(first + 17))
         isChanged = false
     }
 
-    /// Binds the values of `columns` without the last, then the row's number.
+    /// Covers every column but the counters, which follow from the rows that they count.
+    var checksum: Int64 {
+        var sum = Checksum()
+        sum.combine(batch.id.name)
+        sum.combine(Int64(batch.id.generation))
+        sum.combine(Int64(batch.profile.pageSegmentationMode))
+        sum.combine(batch.profile.dpi.map { Int64($0) })
+        sum.combine(batch.profile.outputs.map(\.rawValue).joined(separator: ","))
+        sum.combine(batch.language)
+        sum.combine(batch.version)
+        sum.combine(batch.writer.bits)
+        sum.combine(batch.createdSeconds)
+        sum.combine(Int64(batch.isRemoved ? 1 : 0))
+        sum.combine(firstSequence)
+        sum.combine(lastSequence)
+        return sum.value
+    }
+
+    /// Binds the values of `columns`, then the row's number.
     func bindAll(to statement: SQLStatement, row: Int) {
         statement.bind(1, batch.id.name)
         statement.bind(2, Int64(batch.id.generation))
@@ -149,6 +205,8 @@ extension BatchBook {
         statement.bind(15, owed)
         statement.bind(16, firstSequence)
         statement.bind(17, lastSequence)
-        statement.bind(18, row)
+        statement.bind(18, origins)
+        statement.bind(19, checksum)
+        statement.bind(20, row)
     }
 }

@@ -39,7 +39,7 @@ extension LedgerError {
     /// An error about an argument; nothing has changed.
     static func invalid(_ message: String) -> LedgerError { LedgerError(.invalid, message) }
 
-    private static let diskFullHint = "free space on the disk of the data directory, then start the node again"
+    private static let diskFullHint = "free space on the disk of the data directory: a running node goes on by itself"
     private static let corruptHint =
         "stop the node, keep a copy of the data directory, and start with an empty one: "
         + "the other nodes hold copies of what was replicated"

@@ -77,13 +77,15 @@ package final class LedgerReader: Sendable {
 
     /// Counters of all batches.
     package func totals() throws(LedgerError) -> LedgerTotals {
-        try read { handle, names in
-            let query = try SQLStatement(handle, "SELECT value FROM meta WHERE name = 'divergent'")
-            return LedgerTotals(
-                batches: names.books.map { BatchTotals(batch: $0.batch, counts: $0.counts, owed: $0.owed) }
-                    .sorted { $0.batch.id < $1.batch.id },
-                divergentCount: try query.step() ? Int(query.integer(0)) : 0)
-        }
+        try read { handle, names in try Self.totals(handle, names) }
+    }
+
+    static func totals(_ handle: OpaquePointer, _ names: ReadNames) throws(LedgerError) -> LedgerTotals {
+        let query = try SQLStatement(handle, "SELECT value FROM meta WHERE name = 'divergent'")
+        return LedgerTotals(
+            batches: names.books.map { BatchTotals(batch: $0.batch, counts: $0.counts, owed: $0.owed) }
+                .sorted { $0.batch.id < $1.batch.id },
+            divergentCount: try query.step() ? Int(query.integer(0)) : 0)
     }
 
     /// All batches, tombstones included, by id.
@@ -122,8 +124,10 @@ package final class LedgerReader: Sendable {
     }
 
     /// Jobs of a batch with an outcome (nil: any) in order of arrival, `sequence` after the given one; without results.
+    ///
+    /// - Parameter shards: only jobs of these; nil for all that are here.
     package func records(
-        batch: BatchID, outcome: Outcome?, afterSequence: Int64, limit: Int
+        batch: BatchID, outcome: Outcome?, afterSequence: Int64, limit: Int, shards: ShardSet? = nil
     ) throws(LedgerError) -> [(sequence: Int64, record: Record)] {
         try read { handle, names in
             guard limit > 0, let index = names.index[batch] else { return [] }
@@ -133,11 +137,12 @@ package final class LedgerReader: Sendable {
             )
             let statement = RecordListing.bind(
                 any, one, ended, batchRow: Int64(index + 1), book: names.books[index], outcome: outcome,
-                afterSequence: afterSequence, limit: limit)
+                afterSequence: afterSequence, limit: shards == nil ? limit : .max)
             guard let statement else { return [] }
             var found: [(sequence: Int64, record: Record)] = []
-            while try statement.step() {
+            while found.count < limit, try statement.step() {
                 let row = try RecordRow(columnsOf: statement, names: names)
+                if let shards, !shards.contains(row.record.key) { continue }
                 found.append((row.sequence, row.record))
             }
             return found
@@ -206,6 +211,7 @@ struct ReadNames: RowNames, Sendable {
     let books: [BatchBook]
     let index: [BatchID: Int]
     private let languages: [String]
+    private let nodes: [NodeID]
 
     init(_ handle: OpaquePointer) throws(LedgerError) {
         var books: [BatchBook] = []
@@ -214,7 +220,14 @@ struct ReadNames: RowNames, Sendable {
         var languages: [String] = []
         let specifications = try SQLStatement(handle, "SELECT specification FROM languages ORDER BY id")
         while try specifications.step() { languages.append(specifications.text(0)) }
+        var nodes: [NodeID] = []
+        let nodeRows = try SQLStatement(handle, "SELECT node FROM nodes ORDER BY id")
+        while try nodeRows.step() {
+            guard let bits = nodeRows.bits(0) else { throw .corrupt("a row of nodes is damaged") }
+            nodes.append(NodeID(bits))
+        }
         self.books = books
+        self.nodes = nodes
         self.languages = languages
         index = Dictionary(zip(books.map(\.batch.id), books.indices), uniquingKeysWith: { first, _ in first })
     }
@@ -225,6 +238,13 @@ struct ReadNames: RowNames, Sendable {
 
     func language(_ row: Int64) -> String? {
         languages.indices.contains(Int(row - 1)) ? languages[Int(row - 1)] : nil
+    }
+
+    /// The row of `nodes` of a node; nil when nothing names it.
+    func row(of node: NodeID) -> Int64? { nodes.firstIndex(of: node).map { Int64($0 + 1) } }
+
+    func node(_ row: Int64) -> NodeID? {
+        nodes.indices.contains(Int(row - 1)) ? nodes[Int(row - 1)] : nil
     }
 }
 

@@ -8,9 +8,10 @@ struct LedgerStatements {
     let resultByKey, insertResult, deleteResult: SQLStatement
     let queueFront, queueSame, queueBelow: SQLStatement
     let listAny, listOne, listEnded: SQLStatement
-    let insertBatch, insertLanguage, insertTarget, addCounts, setMeta: SQLStatement
+    let insertBatch, insertLanguage, insertNode, addCounts, setMeta: SQLStatement
     let removedRecords: SQLStatement
     let insertOwed, deleteOwed, acknowledgeOwed, deleteOwedRecord, owedTo: SQLStatement
+    let creditors, stamps, noteOrigin, origin, originsOfBatch, deleteOrigin: SQLStatement
     let setting, setSetting: SQLStatement
 
     init(_ connection: SQLConnection) throws(LedgerError) {
@@ -28,14 +29,14 @@ struct LedgerStatements {
             """
             UPDATE records SET epoch = ?10, attempts = ?12, failures = ?13, failed_attempt = ?14, failure_code = ?15,
                 result = ?16, digest = ?17, divergent = ?18, checksum = ?19, failure_detail = ?20,
-                language = ?4, size = ?8, modified = ?9 WHERE sequence = ?1
+                language = ?4, size = ?8, modified = ?9, runner = ?21, origin = ?22 WHERE sequence = ?1
             """)
         updateRecord = try prepare(
             """
             UPDATE records SET priority = ?7, outcome = ?11,
                 epoch = ?10, attempts = ?12, failures = ?13, failed_attempt = ?14, failure_code = ?15,
                 result = ?16, digest = ?17, divergent = ?18, checksum = ?19, failure_detail = ?20,
-                language = ?4, size = ?8, modified = ?9 WHERE sequence = ?1
+                language = ?4, size = ?8, modified = ?9, runner = ?21, origin = ?22 WHERE sequence = ?1
             """)
         deleteRecord = try prepare("DELETE FROM records WHERE sequence = ?")
         locate = try prepare("SELECT sequence, batch FROM records WHERE key = ?")
@@ -60,11 +61,12 @@ struct LedgerStatements {
         insertBatch = try prepare(
             """
             INSERT OR REPLACE INTO batches(name, generation, page_segmentation, dpi, outputs, language, version, writer,
-                created, removed, pending, failed, cancelled, done, owed, first_sequence, last_sequence, id)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                created, removed, pending, failed, cancelled, done, owed, first_sequence, last_sequence, origins,
+                checksum, id)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """)
         insertLanguage = try prepare("INSERT INTO languages(id, specification) VALUES (?, ?)")
-        insertTarget = try prepare("INSERT INTO targets(id, node) VALUES (?, ?)")
+        insertNode = try prepare("INSERT INTO nodes(id, node) VALUES (?, ?)")
         addCounts = try prepare(
             """
             INSERT INTO counts(batch, shard, pending, failed, cancelled, done) VALUES (?, ?, ?, ?, ?, ?)
@@ -75,19 +77,28 @@ struct LedgerStatements {
         setMeta = try prepare("UPDATE meta SET value = ? WHERE name = ?")
         removedRecords = try prepare(
             """
-            SELECT sequence, key, outcome, result, divergent FROM records
+            SELECT \(columns) FROM records
             WHERE sequence >= ? AND sequence <= ? AND +batch = ? ORDER BY sequence LIMIT ?
             """)
 
-        insertOwed = try prepare("INSERT INTO outbox(sequence, record, target) VALUES (?, ?, ?)")
+        insertOwed = try prepare("INSERT INTO outbox(sequence, record, target, checksum) VALUES (?, ?, ?, ?)")
         deleteOwed = try prepare("DELETE FROM outbox WHERE record = ? AND target = ?")
         acknowledgeOwed = try prepare("DELETE FROM outbox WHERE sequence = ? AND record = ? AND target = ?")
         deleteOwedRecord = try prepare("DELETE FROM outbox WHERE record = ?")
         owedTo = try prepare(
             """
-            SELECT o.sequence, r.key FROM outbox o INDEXED BY outbox_target CROSS JOIN records r ON r.sequence = o.record
+            SELECT \(OutboxRow.columns), r.key FROM outbox o INDEXED BY outbox_target
+            CROSS JOIN records r ON r.sequence = o.record
             WHERE o.target = ? AND o.sequence > ? ORDER BY o.sequence LIMIT ?
             """)
+        creditors = try prepare("SELECT \(OutboxRow.columns) FROM outbox o WHERE o.record = ?")
+
+        stamps = try prepare("SELECT \(columns) FROM records WHERE key >= ? AND key <= ? ORDER BY key LIMIT ?")
+        noteOrigin = try prepare("INSERT OR IGNORE INTO origins(key, batch) VALUES (?, ?)")
+        origin = try prepare("SELECT batch FROM origins WHERE key = ?")
+        originsOfBatch = try prepare("SELECT key FROM origins WHERE key > ? AND batch = ? ORDER BY key LIMIT ?")
+        deleteOrigin = try prepare("DELETE FROM origins WHERE key = ?")
+
         setting = try prepare("SELECT value FROM settings WHERE name = ?")
         setSetting = try prepare("INSERT OR REPLACE INTO settings(name, value) VALUES (?, ?)")
     }

@@ -16,6 +16,15 @@ struct RecordRow {
 protocol RowNames {
     func batchID(_ row: Int64) -> BatchID?
     func language(_ row: Int64) -> String?
+    func node(_ row: Int64) -> NodeID?
+}
+
+/// The small numbers that a row has for names.
+struct RowNumbers {
+    let batch: Int64
+    let language: Int64
+    let runner: Int64?
+    let origin: Int64?
 }
 
 extension RecordRow {
@@ -30,7 +39,7 @@ extension RecordRow {
     private static let columnNames = [
         "sequence", "key", "batch", "language", "first_page", "last_page", "priority", "size", "modified", "epoch",
         "outcome", "attempts", "failures", "failed_attempt", "failure_code", "result", "digest", "divergent",
-        "checksum", "failure_detail", "source",
+        "checksum", "failure_detail", "runner", "origin", "source",
     ]
 
     /// Reads the current row of a statement that selects `columns` first.
@@ -38,14 +47,20 @@ extension RecordRow {
     /// Throws `corrupt` when the row does not match its checksum or holds what no record can hold.
     init(columnsOf row: SQLStatement, names: some RowNames) throws(LedgerError) {
         let sequence = row.integer(0)
-        let batchRow = row.integer(2)
-        let languageRow = row.integer(3)
+        let numbers = RowNumbers(
+            batch: row.integer(2), language: row.integer(3), runner: row.optionalInteger(20),
+            origin: row.optionalInteger(21))
         guard let keyBits = row.bits(1), let outcomeByte = UInt8(exactly: row.integer(10)),
             let outcome = Outcome(rawValue: outcomeByte), let epoch = UInt32(exactly: row.integer(9)),
             let attempts = UInt32(exactly: row.integer(11)), let failures = UInt32(exactly: row.integer(12)),
-            let batch = names.batchID(batchRow), let language = names.language(languageRow)
+            let batch = names.batchID(numbers.batch), let language = names.language(numbers.language)
         else { throw .corrupt("record \(sequence) holds a value that no record can have") }
 
+        let runner = numbers.runner.flatMap(names.node)
+        let origin = numbers.origin.flatMap(names.node)
+        guard (runner == nil) == (numbers.runner == nil), (origin == nil) == (numbers.origin == nil) else {
+            throw .corrupt("record \(sequence) names a node that is not known")
+        }
         var pages = PageRange.all
         if let first = row.optionalInteger(4), let last = row.optionalInteger(5) {
             pages = .pages(first: Int(first), last: Int(last))
@@ -65,30 +80,30 @@ extension RecordRow {
         record = Record(
             key: JobKey(keyBits),
             specification: JobSpecification(
-                batch: batch, source: SourceReference(bytes: row.bytes(20)), pages: pages, language: language,
-                priority: Int(row.integer(6)), fingerprint: fingerprint),
-            epoch: epoch, outcome: outcome, attempts: attempts, failures: failures, lastFailure: lastFailure,
-            resultDigest: row.bits(16))
+                batch: batch, source: SourceReference(bytes: row.bytes(22)), pages: pages, language: language,
+                priority: Int(row.integer(6)), fingerprint: fingerprint, origin: origin),
+            epoch: epoch, outcome: outcome, attempts: attempts, runner: runner, failures: failures,
+            lastFailure: lastFailure, resultDigest: row.bits(16))
         resultID = row.optionalInteger(15)
         isDivergent = row.integer(17) != 0
-        guard checksum(batchRow: batchRow, languageRow: languageRow) == row.integer(18),
+        guard checksum(numbers) == row.integer(18),
             (resultID != nil) == (outcome == .done)
         else { throw .corrupt("record \(sequence) (job \(keyBits.hex)) does not match its checksum") }
     }
 
     /// Binds all columns, in the order of `columns`, from parameter 1 on.
-    func bindAll(to statement: SQLStatement, batchRow: Int64, languageRow: Int64) {
-        bindAllButSource(to: statement, batchRow: batchRow, languageRow: languageRow)
-        statement.bind(21, record.specification.source.bytes)
+    func bindAll(to statement: SQLStatement, _ numbers: RowNumbers) {
+        bindAllButSource(to: statement, numbers)
+        statement.bind(23, record.specification.source.bytes)
     }
 
     /// The same for an update, whose statement has no last parameter.
-    func bindAllButSource(to statement: SQLStatement, batchRow: Int64, languageRow: Int64) {
+    func bindAllButSource(to statement: SQLStatement, _ numbers: RowNumbers) {
         let specification = record.specification
         statement.bind(1, sequence)
         statement.bind(2, record.key.bits)
-        statement.bind(3, batchRow)
-        statement.bind(4, languageRow)
+        statement.bind(3, numbers.batch)
+        statement.bind(4, numbers.language)
         switch specification.pages {
         case .all:
             statement.bindNull(5)
@@ -109,21 +124,23 @@ extension RecordRow {
         statement.bind(16, resultID)
         if let digest = record.resultDigest { statement.bind(17, digest) } else { statement.bindNull(17) }
         statement.bind(18, isDivergent ? 1 : 0)
-        statement.bind(19, checksum(batchRow: batchRow, languageRow: languageRow))
+        statement.bind(19, checksum(numbers))
         if let failure = record.lastFailure {
             statement.bind(20, failure.failure.detail)
         } else {
             statement.bindNull(20)
         }
+        statement.bind(21, numbers.runner)
+        statement.bind(22, numbers.origin)
     }
 
     /// Covers every column but itself.
-    func checksum(batchRow: Int64, languageRow: Int64) -> Int64 {
+    func checksum(_ numbers: RowNumbers) -> Int64 {
         var sum = Checksum()
         let specification = record.specification
         sum.combine(sequence)
         sum.combine(record.key.bits)
-        sum.combine(batchRow << 32 ^ languageRow)
+        sum.combine(numbers.batch << 32 ^ numbers.language)
         if case .pages(let first, let last) = specification.pages {
             sum.combine(Int64(first))
             sum.combine(Int64(last))
@@ -141,6 +158,9 @@ extension RecordRow {
         if let digest = record.resultDigest { sum.combine(digest) }
         sum.combine(UInt64(isDivergent ? 1 : 0))
         sum.combine(specification.source.bytes)
+        // Only where they are, so that rows of schema version 1 keep their checksums.
+        if let runner = numbers.runner { sum.combine(1 << 32 ^ runner) }
+        if let origin = numbers.origin { sum.combine(2 << 32 ^ origin) }
         return sum.value
     }
 }

@@ -24,6 +24,10 @@ extension SQLiteLedger {
         }
     }
 
+    package func batch(_ id: BatchID) throws(LedgerError) -> Batch? {
+        try reading { () throws(LedgerError) in books.batchIndex[id].map { books.batches[$0].batch } }
+    }
+
     package func batches() throws(LedgerError) -> [Batch] {
         try reading { () throws(LedgerError) in books.batches.map(\.batch).sorted { $0.id < $1.id } }
     }
@@ -47,72 +51,78 @@ extension SQLiteLedger {
                 while dropped < limit, books.batches[index].counts.total > 0 {
                     dropped += try dropRecords(of: index, limit: limit - dropped)
                 }
+                while dropped < limit, books.batches[index].origins > 0 {
+                    dropped += try dropOrigins(of: index, limit: limit - dropped)
+                }
             }
             return dropped
         }
     }
 
     private func dropRecords(of index: Int, limit: Int) throws(LedgerError) -> Int {
-        struct Doomed {
-            let sequence: Int64
-            let key: JobKey
-            let outcome: Outcome
-            let result: Int64?
-            let isDivergent: Bool
-        }
-        var doomed: [Doomed] = []
+        var doomed: [RecordRow] = []
         let query = statements.removedRecords
         query.bind(1, books.batches[index].firstSequence)
         query.bind(2, books.batches[index].lastSequence)
         query.bind(3, index + 1)
         query.bind(4, limit)
-        while try query.step() {
-            guard let bits = query.bits(1), let byte = UInt8(exactly: query.integer(2)),
-                let outcome = Outcome(rawValue: byte)
-            else { throw .corrupt("record \(query.integer(0)) is damaged") }
-            doomed.append(
-                Doomed(
-                    sequence: query.integer(0), key: JobKey(bits), outcome: outcome, result: query.optionalInteger(3),
-                    isDivergent: query.integer(4) != 0))
-        }
+        while try query.step() { doomed.append(try RecordRow(columnsOf: query, names: books)) }
         guard let last = doomed.last else { throw .corrupt("the counters of batch \(index + 1) name missing records") }
-        for record in doomed {
-            statements.deleteRecord.bind(1, record.sequence)
-            try statements.deleteRecord.run()
-            if let result = record.result {
-                statements.deleteResult.bind(1, result)
-                try statements.deleteResult.run()
-            }
-            if books.batches[index].owed > 0 {
-                statements.deleteOwedRecord.bind(1, record.sequence)
+        for row in doomed {
+            let entries = try owed(row.sequence, batch: index)
+            if !entries.isEmpty {
+                statements.deleteOwedRecord.bind(1, row.sequence)
                 try statements.deleteOwedRecord.run()
-                let count = connection.changeCount
-                if count > 0 { books.owe(batch: index, by: -count) }
+                for entry in entries { books.owe(batch: index, to: Int(entry.target) - 1, by: -1) }
             }
-            books.count(batch: index, shard: layout.shard(of: record.key), from: record.outcome, to: nil)
-            if record.isDivergent { books.divergentCount -= 1 }
+            try delete(row, batch: index)
         }
         books.batches[index].firstSequence = last.sequence + 1
-        places.removeAll(keepingCapacity: true)
+        return doomed.count
+    }
+
+    private func dropOrigins(of index: Int, limit: Int) throws(LedgerError) -> Int {
+        var doomed: [Bits128] = []
+        let query = statements.originsOfBatch
+        query.bind(1, books.batches[index].droppedOrigins?.bits.bytes ?? [])
+        query.bind(2, index + 1)
+        query.bind(3, limit)
+        while try query.step() {
+            guard let key = query.bits(0) else { throw .corrupt("a row of origins is damaged") }
+            doomed.append(key)
+        }
+        guard let last = doomed.last else { throw .corrupt("the counters of batch \(index + 1) name missing origins") }
+        for key in doomed {
+            statements.deleteOrigin.bind(1, key)
+            try statements.deleteOrigin.run()
+        }
+        // No key of a removed batch is noted any more: what was looked at need not be looked at again.
+        books.batches[index].droppedOrigins = JobKey(last)
+        books.noteOrigins(batch: index, by: -doomed.count)
         return doomed.count
     }
 
     // MARK: Outbox
 
-    package func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) {
+    @discardableResult
+    package func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 {
         try writing { () throws(LedgerError) in
             guard let place = try place(of: key) else { throw .invalid("job \(key) is owed, but not here") }
-            let targetRow = try targetRow(target)
+            let targetRow = try nodeRow(target)
             statements.deleteOwed.bind(1, place.sequence)
             statements.deleteOwed.bind(2, targetRow)
             try statements.deleteOwed.run()
             let isNew = connection.changeCount == 0
-            statements.insertOwed.bind(1, books.nextOwed)
+            let sequence = books.nextOwed
+            statements.insertOwed.bind(1, sequence)
             statements.insertOwed.bind(2, place.sequence)
             statements.insertOwed.bind(3, targetRow)
+            statements.insertOwed.bind(
+                4, OutboxRow.checksum(sequence: sequence, record: place.sequence, target: targetRow))
             try statements.insertOwed.run()
             books.nextOwed += 1
-            if isNew { books.owe(batch: place.batch, by: 1) }
+            if isNew { books.owe(batch: place.batch, to: Int(targetRow) - 1, by: 1) }
+            return sequence
         }
     }
 
@@ -120,7 +130,7 @@ extension SQLiteLedger {
         to target: NodeID, afterSequence: Int64, limit: Int
     ) throws(LedgerError) -> [OutboxEntry] {
         try reading { () throws(LedgerError) in
-            guard limit > 0, let index = books.targetIndex[target] else { return [] }
+            guard limit > 0, let index = books.nodeIndex[target], books.owedTo[index] > 0 else { return [] }
             let statement = statements.owedTo
             statement.bind(1, index + 1)
             statement.bind(2, afterSequence)
@@ -128,8 +138,9 @@ extension SQLiteLedger {
             defer { statement.reset() }
             var entries: [OutboxEntry] = []
             while try statement.step() {
-                guard let bits = statement.bits(1) else { throw .corrupt("an outbox entry names a damaged record") }
-                entries.append(OutboxEntry(sequence: statement.integer(0), key: JobKey(bits), target: target))
+                let row = try OutboxRow(columnsOf: statement)
+                guard let bits = statement.bits(4) else { throw .corrupt("an outbox entry names a damaged record") }
+                entries.append(OutboxEntry(sequence: row.sequence, key: JobKey(bits), target: target))
             }
             return entries
         }
@@ -137,7 +148,7 @@ extension SQLiteLedger {
 
     package func acknowledge(_ entry: OutboxEntry) throws(LedgerError) -> Bool {
         try writing { () throws(LedgerError) in
-            guard let place = try place(of: entry.key), let target = books.targetIndex[entry.target] else {
+            guard let place = try place(of: entry.key), let target = books.nodeIndex[entry.target] else {
                 return false
             }
             statements.acknowledgeOwed.bind(1, entry.sequence)
@@ -145,7 +156,7 @@ extension SQLiteLedger {
             statements.acknowledgeOwed.bind(3, target + 1)
             try statements.acknowledgeOwed.run()
             guard connection.changeCount > 0 else { return false }
-            books.owe(batch: place.batch, by: -1)
+            books.owe(batch: place.batch, to: target, by: -1)
             return true
         }
     }
@@ -155,6 +166,37 @@ extension SQLiteLedger {
             guard let batch else { return books.batches.reduce(0) { $0 + $1.owed } }
             return books.batchIndex[batch].map { books.batches[$0].owed } ?? 0
         }
+    }
+
+    package func outboxTargets() throws(LedgerError) -> [(target: NodeID, count: Int)] {
+        try reading { () throws(LedgerError) in
+            zip(books.nodes, books.owedTo).filter { $0.1 > 0 }.map { (target: $0.0, count: $0.1) }
+                .sorted { $0.target < $1.target }
+        }
+    }
+
+    package func creditors(of key: JobKey) throws(LedgerError) -> [NodeID] {
+        try reading { () throws(LedgerError) in
+            guard let place = try place(of: key) else { return [] }
+            return try owed(place.sequence, batch: place.batch).map { books.nodes[Int($0.target) - 1] }.sorted()
+        }
+    }
+
+    /// The outbox entries of a record.
+    func owed(_ record: Int64, batch: Int) throws(LedgerError) -> [OutboxRow] {
+        guard books.batches[batch].owed > 0 else { return [] }
+        let statement = statements.creditors
+        statement.bind(1, record)
+        defer { statement.reset() }
+        var entries: [OutboxRow] = []
+        while try statement.step() {
+            let entry = try OutboxRow(columnsOf: statement)
+            guard books.node(entry.target) != nil else {
+                throw .corrupt("outbox entry \(entry.sequence) names a node that is not known")
+            }
+            entries.append(entry)
+        }
+        return entries
     }
 
     private func place(of key: JobKey) throws(LedgerError) -> RecordPlace? {
@@ -167,15 +209,17 @@ extension SQLiteLedger {
         return RecordPlace(sequence: statements.locate.integer(0), batch: batch)
     }
 
-    private func targetRow(_ target: NodeID) throws(LedgerError) -> Int {
-        if let index = books.targetIndex[target] { return index + 1 }
-        let row = books.targets.count + 1
-        statements.insertTarget.bind(1, row)
-        statements.insertTarget.bind(2, target.bits)
-        try statements.insertTarget.run()
-        books.targetIndex[target] = row - 1
-        books.targets.append(target)
-        return row
+    /// The row of `nodes` of a node, made where it is missing.
+    func nodeRow(_ node: NodeID) throws(LedgerError) -> Int64 {
+        if let index = books.nodeIndex[node] { return Int64(index + 1) }
+        let row = books.nodes.count + 1
+        statements.insertNode.bind(1, row)
+        statements.insertNode.bind(2, node.bits)
+        try statements.insertNode.run()
+        books.nodeIndex[node] = row - 1
+        books.nodes.append(node)
+        books.owedTo.append(0)
+        return Int64(row)
     }
 
     // MARK: Settings

@@ -42,7 +42,7 @@ extension SQLiteLedger {
         }
     }
 
-    private func row(_ key: JobKey) throws(LedgerError) -> RecordRow? {
+    func row(_ key: JobKey) throws(LedgerError) -> RecordRow? {
         let place = places[key]
         let statement = place == nil ? statements.recordByKey : statements.recordBySequence
         if let place { statement.bind(1, place.sequence) } else { statement.bind(1, key.bits) }
@@ -78,11 +78,10 @@ extension SQLiteLedger {
     }
 
     private func insert(_ row: RecordRow, batch: Int) throws(LedgerError) {
-        let language = try languageRow(row.record.specification.language)
-        row.bindAll(to: statements.insertRecord, batchRow: Int64(batch + 1), languageRow: language)
+        row.bindAll(to: statements.insertRecord, try numbers(of: row, batch: batch))
         try statements.insertRecord.run()
         books.nextRecord += 1
-        books.count(batch: batch, shard: layout.shard(of: row.record.key), from: nil, to: row.record.outcome)
+        count(batch: batch, from: nil, to: row.record)
         if books.batches[batch].lastSequence < books.batches[batch].firstSequence {
             books.batches[batch].firstSequence = row.sequence
         }
@@ -91,16 +90,41 @@ extension SQLiteLedger {
 
     private func update(from old: RecordRow, to new: RecordRow, batch: Int) throws(LedgerError) {
         guard old.record != new.record || old.isDivergent != new.isDivergent else { return }
-        let language = try languageRow(new.record.specification.language)
         let keepsIndexes =
             old.record.outcome == new.record.outcome
             && old.record.specification.priority == new.record.specification.priority
         let statement = keepsIndexes ? statements.updateCounters : statements.updateRecord
-        new.bindAllButSource(to: statement, batchRow: Int64(batch + 1), languageRow: language)
+        new.bindAllButSource(to: statement, try numbers(of: new, batch: batch))
         try statement.run()
-        books.count(
-            batch: batch, shard: layout.shard(of: new.record.key), from: old.record.outcome, to: new.record.outcome)
+        count(batch: batch, from: old.record, to: new.record)
         books.divergentCount += (new.isDivergent ? 1 : 0) - (old.isDivergent ? 1 : 0)
+    }
+
+    /// Removes a record that nobody is owed any more, with its result.
+    func delete(_ row: RecordRow, batch: Int) throws(LedgerError) {
+        statements.deleteRecord.bind(1, row.sequence)
+        try statements.deleteRecord.run()
+        if let result = row.resultID {
+            statements.deleteResult.bind(1, result)
+            try statements.deleteResult.run()
+        }
+        count(batch: batch, from: row.record, to: nil)
+        if row.isDivergent { books.divergentCount -= 1 }
+        places[row.record.key] = nil
+    }
+
+    private func count(batch: Int, from old: Record?, to new: Record?) {
+        guard let key = (new ?? old)?.key else { return }
+        books.count(batch: batch, shard: layout.shard(of: key), from: old?.outcome, to: new?.outcome)
+        shards.replace(old, by: new)
+    }
+
+    private func numbers(of row: RecordRow, batch: Int) throws(LedgerError) -> RowNumbers {
+        let specification = row.record.specification
+        return RowNumbers(
+            batch: Int64(batch + 1), language: try languageRow(specification.language),
+            runner: try row.record.runner.map { node throws(LedgerError) in try nodeRow(node) },
+            origin: try specification.origin.map { node throws(LedgerError) in try nodeRow(node) })
     }
 
     private func languageRow(_ specification: String) throws(LedgerError) -> Int64 {

@@ -18,6 +18,8 @@ package enum CommitPoint: String, CaseIterable, Sendable {
 package enum LedgerEvent: Hashable, Sendable {
     /// The counters of this many batches did not match their records and were counted again.
     case countersRepaired(batchCount: Int)
+    /// The digests that the last stop left were damaged: the file was checked and they were counted again.
+    case digestsRepaired
     /// What is committed is safe, but could not be moved from the write-ahead log yet; tried again later.
     case checkpointFailed(LedgerError)
 }
@@ -33,7 +35,8 @@ package struct LedgerOptions: Sendable {
     package var schema = Schema.current
 
     package enum IntegrityCheck: Sendable {
-        /// After a crash: all tables but `results`, whose rows are checked by their checksum when they are read.
+        /// After a crash, and where the stored digests are damaged: all tables but `results`, whose rows are checked by
+        /// their checksum when they are read.
         case afterUncleanStop
         /// At every start, every table: O(size of the file).
         case everything
@@ -87,6 +90,8 @@ package final class SQLiteLedger: Ledger {
     /// What is kept in memory besides the page cache; `saved` is its state at `begin`.
     var books: LedgerBooks
     var saved: LedgerBooks?
+    /// Counters and digests of the shards; they undo by themselves what a transaction did to them.
+    var shards: ShardBooks
     /// The error that made the open transaction useless.
     var failure: LedgerError?
     /// Where the records lie that were touched or queued lately. A job is looked up again when it is claimed, finished
@@ -97,11 +102,14 @@ package final class SQLiteLedger: Ledger {
 
     /// Opens the ledger of a data directory; makes both when they are missing (modes 0700 and 0600).
     ///
-    /// - Parameter layout: must be that with which the ledger was made.
+    /// - Parameters:
+    ///   - layout: must be that with which the ledger was made.
+    ///   - identity: the node id that a new ledger is made under, random where nil; one that exists keeps its own.
     ///
     /// Throws `locked`, `newerSchema`, `corrupt`, `invalid` (another shard layout), `diskFull`, `ioError`.
     package init(
-        directory: String, layout: ShardLayout = .standard, options: LedgerOptions = LedgerOptions()
+        directory: String, layout: ShardLayout = .standard, identity newIdentity: NodeID? = nil,
+        options: LedgerOptions = LedgerOptions()
     ) throws(LedgerError) {
         let dataDirectory = try DataDirectory(path: directory)
         dataDirectory.removeLeftovers()
@@ -117,7 +125,7 @@ package final class SQLiteLedger: Ledger {
         if let known = try LedgerIdentity(connection) {
             identity = known
         } else {
-            identity = try LedgerIdentity.create(connection, layout)
+            identity = try LedgerIdentity.create(connection, layout, newIdentity)
         }
         guard identity.layout == layout else {
             throw LedgerError(
@@ -125,13 +133,12 @@ package final class SQLiteLedger: Ledger {
                 hint: "the number of shards is fixed when a cluster is made: set it back")
         }
         opening.wasClosedCleanly = identity.wasClosedCleanly
-        try LedgerIntegrity.check(connection, options, afterUncleanStop: !identity.wasClosedCleanly, &opening)
+        (books, shards) = try LedgerIntegrity.load(connection, layout, options, &opening)
 
         nodeID = identity.nodeID
         boot = Boot(identity.boot + 1)
         try identity.noteOpened(connection)
         statements = try LedgerStatements(connection)
-        books = try LedgerBooks(connection)
         self.dataDirectory = dataDirectory
         self.directory = directory
         self.layout = layout
@@ -179,12 +186,23 @@ package final class SQLiteLedger: Ledger {
         guard !isClosed else { return }
         rollback()
         isClosed = true
-        try connection.transaction { () throws(LedgerError) in
-            try connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+        do throws(LedgerError) {
+            try noteClosed { () throws(LedgerError) in try shards.store(connection) }
+        } catch {
+            // A full disk may still have room for the note: then the next start counts the digests again.
+            guard error.kind == .diskFull else { throw error }
+            try noteClosed {}
         }
         // A reader may still hold its snapshot: then the log stays, which is harmless.
         try? connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         dataDirectory.unlock()
+    }
+
+    private func noteClosed(_ body: () throws(LedgerError) -> Void) throws(LedgerError) {
+        try connection.transaction { () throws(LedgerError) in
+            try body()
+            try connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+        }
     }
 
     // MARK: Transactions
@@ -208,6 +226,7 @@ package final class SQLiteLedger: Ledger {
             throw error
         }
         saved = nil
+        shards.commit()
         commitHook?(.afterCommit)
         if walPages.pointee >= nextCheckpointPages { checkpoint() }
     }
@@ -219,6 +238,7 @@ package final class SQLiteLedger: Ledger {
         // SQLite itself may have undone the transaction after an error of the disk.
         if connection.isInTransaction { try? connection.execute("ROLLBACK") }
         books = saved
+        shards.rollback()
         self.saved = nil
     }
 

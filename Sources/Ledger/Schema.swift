@@ -12,20 +12,37 @@ package struct Schema: Sendable {
     /// Statements that make an empty ledger of `version`.
     package let creation: String
     /// `migrations[v]` brings a file from version `v` to `v + 1`. Never changed once released.
-    package let migrations: [Int: String]
+    package let migrations: [Int: Migration]
 
-    package init(version: Int, creation: String, migrations: [Int: String]) {
+    /// A step from one version to the next, in one transaction.
+    package struct Migration: Sendable, ExpressibleByStringLiteral {
+        let sql: String
+        /// What SQL alone cannot do; runs after it.
+        var completion: @Sendable (SQLConnection) throws(LedgerError) -> Void = { _ in }
+
+        package init(stringLiteral sql: String) { self.sql = sql }
+
+        init(sql: String, completion: @escaping @Sendable (SQLConnection) throws(LedgerError) -> Void) {
+            self.sql = sql
+            self.completion = completion
+        }
+    }
+
+    package init(version: Int, creation: String, migrations: [Int: Migration]) {
         self.version = version
         self.creation = creation
         self.migrations = migrations
     }
 
-    package static let current = Schema(version: 1, creation: version1, migrations: [:])
+    /// A new file is made by the same steps as an old one, so that there is one shape of each table.
+    package static let current = Schema(
+        version: 2, creation: version1 + "\n" + version2,
+        migrations: [1: Migration(sql: version2, completion: addChecksums)])
 
     /// `PRAGMA application_id` of a ledger: "OCRl".
     static let applicationID: Int64 = 0x4F43_526C
 
-    private static let version1 = """
+    static let version1 = """
         CREATE TABLE meta(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE settings(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE batches(
@@ -68,6 +85,35 @@ package struct Schema: Sendable {
         CREATE INDEX outbox_target ON outbox(target);
         """
 
+    private static let version2 = """
+        ALTER TABLE targets RENAME TO nodes;
+        ALTER TABLE records ADD COLUMN runner INTEGER;
+        ALTER TABLE records ADD COLUMN origin INTEGER;
+        ALTER TABLE batches ADD COLUMN origins INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE batches ADD COLUMN checksum INTEGER;
+        ALTER TABLE outbox ADD COLUMN checksum INTEGER;
+        CREATE TABLE origins(key BLOB PRIMARY KEY, batch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE digests(checksum INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+        """
+
+    @Sendable private static func addChecksums(_ connection: SQLConnection) throws(LedgerError) {
+        let batches = try connection.prepare("SELECT id, \(BatchBook.columns) FROM batches ORDER BY id")
+        let setBatch = try connection.prepare("UPDATE batches SET checksum = ? WHERE id = ?")
+        while try batches.step() {
+            setBatch.bind(1, try BatchBook(uncheckedColumnsOf: batches, from: 1).checksum)
+            setBatch.bind(2, batches.integer(0))
+            try setBatch.run()
+        }
+        let entries = try connection.prepare("SELECT sequence, record, target FROM outbox ORDER BY sequence")
+        let setEntry = try connection.prepare("UPDATE outbox SET checksum = ? WHERE sequence = ?")
+        while try entries.step() {
+            let (sequence, record, target) = (entries.integer(0), entries.integer(1), entries.integer(2))
+            setEntry.bind(1, OutboxRow.checksum(sequence: sequence, record: record, target: target))
+            setEntry.bind(2, sequence)
+            try setEntry.run()
+        }
+    }
+
     /// Makes the tables of an empty file, or brings those of an older version forward, each step in one transaction.
     ///
     /// Returns the version that was found, nil for an empty file. Throws `newerSchema` and `corrupt`.
@@ -93,7 +139,8 @@ package struct Schema: Sendable {
                 throw .corrupt("\(path) has schema version \(found), from which no way leads to \(version)")
             }
             try connection.transaction { () throws(LedgerError) in
-                try connection.execute(migration)
+                try connection.execute(migration.sql)
+                try migration.completion(connection)
                 try connection.execute("PRAGMA user_version = \(step + 1)")
             }
         }

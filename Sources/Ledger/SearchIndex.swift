@@ -111,12 +111,15 @@ package final class SearchIndex: Sendable {
     /// - Parameters:
     ///   - query: FTS5's syntax (`fox AND "brown dog" NOT cat*`); what is none is taken as words that all must occur.
     ///   - batch: nil for all batches.
-    package func search(_ query: String, batch: BatchID?, limit: Int) throws(LedgerError) -> [SearchHit] {
+    ///   - shards: only jobs of these; nil for all that are here.
+    package func search(
+        _ query: String, batch: BatchID?, limit: Int, shards: ShardSet? = nil
+    ) throws(LedgerError) -> [SearchHit] {
         let outcome = connection.withLock { connection in
             Result { () throws(LedgerError) in
                 let pattern = try Self.pattern(query, connection)
                 return try pattern.map { pattern throws(LedgerError) in
-                    try search(connection, pattern, batch, limit)
+                    try search(connection, pattern, batch, limit, shards)
                 } ?? []
             }
         }
@@ -140,7 +143,7 @@ package final class SearchIndex: Sendable {
     }
 
     private func search(
-        _ connection: SQLConnection, _ pattern: String, _ batch: BatchID?, _ limit: Int
+        _ connection: SQLConnection, _ pattern: String, _ batch: BatchID?, _ limit: Int, _ shards: ShardSet?
     ) throws(LedgerError) -> [SearchHit] {
         let query = try connection.prepare(
             """
@@ -153,7 +156,8 @@ package final class SearchIndex: Sendable {
         while hits.count < limit, try query.step() {
             let current = try reader.records(at: [query.integer(1)])
             guard let found = current.first, let result = found.result,
-                batch == nil || found.record.specification.batch == batch, let text = text(result.body),
+                batch == nil || found.record.specification.batch == batch,
+                shards?.contains(found.record.key) ?? true, let text = text(result.body),
                 let snippet = try snippet(connection, text, pattern)
             else { continue }
             hits.append(SearchHit(sequence: found.sequence, record: found.record, snippet: snippet))

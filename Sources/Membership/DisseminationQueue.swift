@@ -34,15 +34,19 @@ struct DisseminationQueue<Item: Sendable>: Sendable {
     /// Takes items in order as long as `fits` says that there is room (an item that does not fit is passed over), and
     /// counts each as sent once.
     ///
-    /// - Parameter limit: sends after which an item leaves the queue; at least 1.
+    /// - Parameters:
+    ///   - limit: sends after which an item leaves the queue; at least 1.
+    ///   - hasRoom: asked before each item; the search ends when it says no, so that a full packet is not offered the
+    ///     whole queue.
     mutating func take(
-        count: Int, limit: Int, excluding excluded: NodeID? = nil, where fits: (Item) -> Bool
+        count: Int, limit: Int, excluding excluded: NodeID? = nil, while hasRoom: () -> Bool = { true },
+        where fits: (Item) -> Bool
     ) -> [Item] {
         var taken: [Item] = []
         var sent: [(Entry, Int)] = []
         for sends in tiers.indices {
             var position = tiers[sends].count - 1
-            while position >= 0, taken.count < count {
+            while position >= 0, taken.count < count, hasRoom() {
                 let entry = tiers[sends][position]
                 if tickets[entry.id] != entry.ticket {
                     tiers[sends].remove(at: position)
@@ -53,7 +57,7 @@ struct DisseminationQueue<Item: Sendable>: Sendable {
                 }
                 position -= 1
             }
-            if taken.count >= count { break }
+            if taken.count >= count || !hasRoom() { break }
         }
         for (entry, sends) in sent {
             if sends >= limit { tickets[entry.id] = nil } else { append(entry, sends: sends) }

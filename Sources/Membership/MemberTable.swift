@@ -41,6 +41,9 @@ struct MemberTable: Sendable {
 
     subscript(id: NodeID) -> Member? { positions[id].map { entries[$0] } }
 
+    /// Whether a load of that member is known; does not copy the entry.
+    func hasLoad(of id: NodeID) -> Bool { positions[id].map { entries[$0].load != nil } ?? false }
+
     /// Adds a member that is not there yet.
     mutating func insert(_ member: Member) {
         precondition(positions[member.id] == nil, "a member is inserted twice")

@@ -18,16 +18,18 @@ extension Membership {
 
     // MARK: Leaving
 
-    mutating func leave(at now: Instant, into effects: inout [MembershipEffect]) {
-        guard !isLeaving else { return }
-        isLeaving = true
+    /// Says good-bye: `.left`, or `.dead` when this node will come back. Who said the latter may still say the former.
+    mutating func leave(saying status: MemberStatus, at now: Instant, into effects: inout [MembershipEffect]) {
+        guard farewell.map({ $0 < status }) ?? true else { return }
+        farewell = status
         seeds.nextTry = nil
         probes = []
         var update = ownUpdate
-        update.status = .left
+        update.status = status
+        update.accuser = status == .dead ? identity.id : nil
         set(identity.id, update, at: now) { _ in }
         guard table.presentCount > 0 else { return finishLeaving(into: &effects) }
-        updates.insert(Self.withoutFacts(update), about: identity.id)
+        updates.insert(toTell(update), about: identity.id)
         leaveBy = now + configuration.leaveTimeout
         gossip(at: now, into: &effects)
     }
@@ -67,11 +69,14 @@ extension Membership {
         guard let due = remembered.due, now >= due else { return }
         remembered.due = nil
         remembered.isStale = false
-        // The present ones first: they are the likeliest to answer after a restart.
-        let others = table.entries.filter { $0.id != identity.id && $0.status != .left }
-            .sorted { ($0.status.isPresent ? 0 : 1, $0.id) < ($1.status.isPresent ? 0 : 1, $1.id) }
-        let list = others.prefix(Self.rememberedCount).map {
-            RememberedMember(id: $0.id, name: $0.facts.name, endpoint: $0.facts.endpoint)
+        // The present ones first: they are the likeliest to answer after a restart. Keys are sorted, not whole members.
+        var keys: [(place: Int, id: NodeID)] = []
+        for member in table.entries where member.id != identity.id && member.status != .left {
+            keys.append((member.status.isPresent ? 0 : 1, member.id))
+        }
+        keys.sort { $0 < $1 }
+        let list = keys.prefix(Self.rememberedCount).compactMap { key in
+            table[key.id].map { RememberedMember(id: $0.id, name: $0.facts.name, endpoint: $0.facts.endpoint) }
         }
         guard list != remembered.last else { return }
         remembered.last = list

@@ -84,8 +84,9 @@ extension Membership {
     /// Loads of others that always have room, and how many at most go into one packet.
     private static let reservedLoads = 2
     private static let packetLoads = 4
-    /// Bytes of the longest load there can be, its tag included.
+    /// Bytes of the longest load there can be, and of the shortest accusation, their tags included.
     private static let longestLoad = 82
+    private static let shortestAccusation = 55
 
     /// A packet for a member, or for somebody of whom only the address is known, as full as is useful.
     ///
@@ -114,7 +115,8 @@ extension Membership {
         }
         let told = packet.updates.count == first.count ? nil : member?.id
         packet.updates += updates.take(
-            count: Limits.packetUpdateCount - packet.updates.count, limit: retransmitLimit, excluding: told
+            count: Limits.packetUpdateCount - packet.updates.count, limit: retransmitLimit, excluding: told,
+            while: { room >= Self.shortestAccusation }
         ) { update in
             guard update.byteCount <= room else { return false }
             room -= update.byteCount
@@ -127,12 +129,14 @@ extension Membership {
     private mutating func takeLoads(
         _ count: Int, excluding excluded: NodeID?, into packet: inout GossipPacket, _ room: inout Int, at now: Instant
     ) {
-        let table = table
         // Each is reckoned at the longest that a record can be; a few bytes of room are not worth a second look.
         var free = room
+        let table = table
         let told = packet.loads.map(\.node)
-        let ids = loads.take(count: count, limit: Self.loadSends, excluding: excluded) { id in
-            guard table[id]?.load != nil, free >= Self.longestLoad, !told.contains(id) else { return false }
+        let ids = loads.take(
+            count: count, limit: Self.loadSends, excluding: excluded, while: { free >= Self.longestLoad }
+        ) { id in
+            guard !told.contains(id), table.hasLoad(of: id) else { return false }
             free -= Self.longestLoad
             return true
         }

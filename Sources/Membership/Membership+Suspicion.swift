@@ -17,7 +17,9 @@ extension Membership {
     mutating func raiseSuspicion(of member: Member, at now: Instant, into effects: inout [MembershipEffect]) {
         guard table.suspects.count < Limits.suspicionCount else { return }
         counters.suspicionsRaised += 1
-        suspect(member, by: identity.id, incarnation: member.incarnation, at: now, into: &effects)
+        let update = MemberUpdate(
+            identity: member.identity, incarnation: member.incarnation, status: .suspect, accuser: identity.id)
+        suspect(member, update, by: identity.id, at: now, into: &effects)
     }
 
     /// Somebody says that a member is suspect.
@@ -29,7 +31,7 @@ extension Membership {
             return confirmSuspicion(of: member, by: accuser, at: now)
         }
         guard table.suspects.count < Limits.suspicionCount else { return }
-        suspect(member, by: accuser, incarnation: update.incarnation, at: now, into: &effects)
+        suspect(member, update, by: accuser, at: now, into: &effects)
         // About twice as many look for themselves as confirmations are wanted, at once and not when their round comes
         // to it: that finds a crash sooner, and a healthy member answers that much sooner too.
         let wanted = Double(2 * configuration.confirmations) / Double(max(1, possibleConfirmers))
@@ -46,14 +48,15 @@ extension Membership {
     }
 
     private mutating func suspect(
-        _ member: Member, by accuser: NodeID, incarnation: UInt32, at now: Instant,
+        _ member: Member, _ heard: MemberUpdate, by accuser: NodeID, at now: Instant,
         into effects: inout [MembershipEffect]
     ) {
         let suspicion = Suspicion(by: accuser, at: now, memberCount: table.presentCount, configuration)
         let update = MemberUpdate(
-            identity: member.identity, incarnation: incarnation, status: .suspect, accuser: accuser)
+            identity: member.identity, incarnation: heard.incarnation, status: .suspect, accuser: accuser,
+            facts: heard.facts)
         set(member.id, update, at: now) { $0.suspicion = suspicion }
-        updates.insert(update, about: member.id)
+        updates.insert(toTell(update), about: member.id)
         effects.append(.event(.suspected(member.id, by: accuser)))
     }
 
@@ -62,10 +65,9 @@ extension Membership {
         guard isCredible(accuser) else { return }
         let isNews = table.update(member.id) { $0.suspicion?.confirm(by: accuser) ?? false } ?? false
         guard isNews, let current = table[member.id] else { return }
-        updates.insert(
-            MemberUpdate(
-                identity: current.identity, incarnation: current.incarnation, status: .suspect, accuser: accuser),
-            about: member.id)
+        let update = MemberUpdate(
+            identity: current.identity, incarnation: current.incarnation, status: .suspect, accuser: accuser)
+        updates.insert(toTell(update), about: member.id)
     }
 
     /// When something is to be done about a suspicion; nil while the end of a probe is waited for.
@@ -105,7 +107,7 @@ extension Membership {
         }
     }
 
-    /// A member is dead or has left: by this node's own verdict or by another's word.
+    /// A member is dead or has left: by this node's own verdict, by another's word or by its own.
     mutating func bury(
         _ member: Member, _ update: MemberUpdate, at now: Instant, into effects: inout [MembershipEffect]
     ) {
@@ -114,7 +116,7 @@ extension Membership {
         loads.remove(about: member.id)
         // One that has gone owes no answer, and this node is not the slow one for having none.
         probes.removeAll { $0.target == member.id }
-        updates.insert(Self.withoutFacts(update), about: member.id)
+        updates.insert(toTell(update), about: member.id)
         remembered.isStale = true
         if update.status == .left {
             effects.append(.event(.departed(member.id)))
@@ -123,10 +125,13 @@ extension Membership {
         }
     }
 
-    static func withoutFacts(_ update: MemberUpdate) -> MemberUpdate {
-        var short = update
-        short.facts = nil
-        return short
+    /// An update that has been taken in, as it is told on: with facts only where they are needed (`MemberUpdate.facts`).
+    func toTell(_ update: MemberUpdate) -> MemberUpdate {
+        var told = update
+        if let facts = table[update.identity.id]?.facts {
+            told.facts = update.status == .alive || facts.standing != .serving ? facts : nil
+        }
+        return told
     }
 
     /// Writes an update into the table and keeps the digest in step. The update must stand above the entry's rank.
@@ -139,11 +144,17 @@ extension Membership {
             if member.status != update.status || member.identity.boot != update.identity.boot {
                 member.since = now - .seconds(Int64(update.statusAgeSeconds))
             }
+            let isNewer =
+                (member.identity.boot, member.incarnation) < (update.identity.boot, update.incarnation)
             member.identity = update.identity
             member.incarnation = update.incarnation
             member.status = update.status
             member.accuser = update.accuser
-            if let facts = update.facts { member.facts = facts }
+            if let facts = update.facts {
+                member.facts = facts
+            } else if isNewer {
+                member.facts.standing = .serving
+            }
             change(&member)
         }
         if let after = table[id] { viewDigest &+= Self.digest(of: id, after.rank) }

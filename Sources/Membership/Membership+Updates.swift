@@ -19,6 +19,16 @@ extension Membership {
         guard let member = table[update.identity.id] else {
             return introduce(update, at: now, into: &effects)
         }
+        mergeAboutOther(update, member, isFullState: isFullState, at: now, into: &effects)
+        if let standing = table[member.id]?.facts.standing, standing != member.facts.standing {
+            effects.append(.event(.standingChanged(member.id, standing)))
+        }
+    }
+
+    private mutating func mergeAboutOther(
+        _ update: MemberUpdate, _ member: Member, isFullState: Bool, at now: Instant,
+        into effects: inout [MembershipEffect]
+    ) {
         if update.identity.boot > member.identity.boot {
             return replaceBoot(of: member, update, at: now, into: &effects)
         }
@@ -36,6 +46,8 @@ extension Membership {
         case .alive: revive(member, update, at: now, into: &effects)
         case .suspect: heardSuspicion(update, of: member, at: now, into: &effects)
         case .dead:
+            // Its own word that it ends for a restart: this process (boot and session) will not refute it.
+            if update.isOwnVerdict { return bury(member, update, at: now, into: &effects) }
             if isFullState {
                 // The other half of a healed partition buried this half: its verdict is a suspicion here, and the member
                 // has its time to answer.
@@ -111,7 +123,7 @@ extension Membership {
         }
         probes.removeAll { $0.target == member.id }
         loads.remove(about: member.id)
-        updates.insert(update.status == .alive ? update : Self.withoutFacts(update), about: member.id)
+        updates.insert(toTell(update), about: member.id)
         remembered.isStale = true
         switch (wasPresent, update.status.isPresent) {
         case (true, true): effects.append(.event(.restarted(update.identity, previous: member.identity.boot)))
@@ -133,13 +145,17 @@ extension Membership {
         let before = member.status
         set(member.id, update, at: now) { $0.suspicion = nil }
         updates.insert(update, about: member.id)
-        remembered.isStale = true
+        // Refutations are frequent under load, and change nothing that is kept.
+        let facts = update.facts ?? member.facts
+        if !before.isPresent || facts.name != member.facts.name || facts.endpoint != member.facts.endpoint {
+            remembered.isStale = true
+        }
         switch before {
         case .alive: break
         case .suspect: effects.append(.event(.cleared(member.id)))
         case .dead, .left:
             order.insert(member.id, using: &generator)
-            effects.append(.event(.appeared(update.identity, update.facts ?? member.facts)))
+            effects.append(.event(.appeared(update.identity, facts)))
         }
     }
 
@@ -154,31 +170,54 @@ extension Membership {
         }
         guard !isLeaving else { return }
         let own = own
-        if update.status != .alive, update.incarnation >= own.incarnation {
+        let isAccusation = update.status != .alive && update.incarnation >= own.incarnation
+        // Nobody else may say what this node is, nor with which facts.
+        let isForged = update.status == .alive && update.incarnation > own.incarnation
+        guard isAccusation || isForged else { return }
+        if isAccusation {
             counters.suspicionsRefuted += 1
             health.worsen()
-            let (next, overflow) = update.incarnation.addingReportingOverflow(1)
-            // Only forged bytes get there; a new boot starts from 0.
-            if overflow { return raiseBoot(above: identity.boot, at: now, into: &effects) }
-            announce(incarnation: next, at: now)
-            effects.append(.event(.refuted(incarnation: next, accuser: update.accuser ?? identity.id)))
-        } else if update.status == .alive, update.incarnation > own.incarnation {
-            announce(incarnation: update.incarnation, at: now)
         }
+        guard announce(above: update.incarnation, at: now, into: &effects), isAccusation else { return }
+        effects.append(
+            .event(.refuted(incarnation: self.own.incarnation, accuser: update.accuser ?? identity.id)))
     }
 
-    /// Tells everybody that this node is alive, with an incarnation that beats what was said.
-    mutating func announce(incarnation: UInt32, at now: Instant) {
+    /// This node's own standing has changed. It spreads like a refutation: a raised incarnation beats what is known.
+    mutating func changeStanding(
+        to standing: MemberStanding, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        guard !isLeaving, own.facts.standing != standing else { return }
+        _ = table.update(identity.id) { $0.facts.standing = standing }
+        announce(above: own.incarnation, at: now, into: &effects)
+        effects.append(.event(.standingChanged(identity.id, standing)))
+        gossip(at: now, into: &effects)
+    }
+
+    /// Tells everybody that this node is alive, with the incarnation after the one that was said. Returns whether there was
+    /// one; otherwise this node took a new boot, which beats them all.
+    @discardableResult
+    private mutating func announce(
+        above incarnation: UInt32, at now: Instant, into effects: inout [MembershipEffect]
+    ) -> Bool {
+        let (next, overflow) = incarnation.addingReportingOverflow(1)
+        // Only forged bytes get there; a new boot starts from 0.
+        if overflow {
+            raiseBoot(above: identity.boot, at: now, into: &effects)
+            return false
+        }
         var update = ownUpdate
-        update.incarnation = incarnation
+        update.incarnation = next
         set(identity.id, update, at: now) { _ in }
         updates.insert(update, about: identity.id)
+        return true
     }
 
     /// This node as it describes itself.
     var ownUpdate: MemberUpdate {
         let own = own
         return MemberUpdate(
-            identity: identity, incarnation: own.incarnation, status: own.status, facts: own.facts)
+            identity: identity, incarnation: own.incarnation, status: own.status, accuser: own.accuser,
+            facts: own.facts)
     }
 }

@@ -6,7 +6,8 @@
 //                    ┌──────────── refuted (higher incarnation) ─────────────┐
 //                    ▼                                                       │
 //     (unknown) ──▶ alive ──own or another's probe failed──▶ suspect ──time over, own probe failed──▶ dead
-//                    ▲  └────────────── good-bye ──▶ left                      refuted or new boot ──▶ alive
+//                    ▲  ├────────────── good-bye ──▶ left                      refuted or new boot ──▶ alive
+//                    │  └──── ends for a restart ──▶ dead
 //                    └────────────────── new boot ────┘
 //
 // Beyond the papers, because every node here works at 100 % CPU all day:
@@ -19,7 +20,8 @@
 // - In a cluster too small for confirmations by others, repeated failures of own probes stand in for them.
 //
 // Invariants (checked by `checkInvariants`):
-// - The node's own entry is alive, or left once it is leaving.
+// - The node's own entry is alive; once it is leaving, left, or dead by its own word when it will come back.
+// - The standing kept of a member is what it had at the incarnation kept (see `MemberUpdate.facts`).
 // - A member has a suspicion exactly when its status is suspect.
 // - A member's rank (boot, incarnation, status) never goes down while it is remembered.
 // - Memory is bounded by `Limits.memberCount` and the other named limits, whatever arrives.
@@ -54,7 +56,8 @@ package struct Membership: Sendable {
     var doubts: [IdentityDoubt] = []
     /// Claims of this node's id that were addressed to it.
     var claimsHeard = 0
-    var isLeaving = false
+    /// What this node says of itself since it began to leave: left, or dead; nil while it stays.
+    var farewell: MemberStatus?
     var hasEnded = false
     var remembered = Remembrance()
     /// Set while this node looks around after a pause; it convicts nobody until then or until the wait is over.
@@ -121,7 +124,9 @@ package struct Membership: Sendable {
             // A ping is answered on the way it came; what else came with it was taken in.
             effects.append(.replyToProbe(stream, take(packet, from: nil, at: now, into: &effects)))
         case .probed(let stream, let packet): finishStreamProbe(stream, packet, at: now, into: &effects)
-        case .leave: leave(at: now, into: &effects)
+        case .standing(let standing): changeStanding(to: standing, at: now, into: &effects)
+        case .leave: leave(saying: .left, at: now, into: &effects)
+        case .leaveForRestart: leave(saying: .dead, at: now, into: &effects)
         }
         if nextGossip == nil, !updates.isEmpty { nextGossip = now + configuration.gossipInterval }
         lastRun = now
@@ -164,11 +169,13 @@ package struct Membership: Sendable {
         switch input {
         case .exchangeRequested(let stream, _): effects.append(.replyToExchange(stream, .refused(.unavailable)))
         case .probeRequested(let stream, _): effects.append(.replyToProbe(stream, nil))
-        case .timer, .datagram, .join, .load, .exchanged, .probed, .leave: break
+        case .timer, .datagram, .join, .load, .exchanged, .probed, .standing, .leave, .leaveForRestart: break
         }
     }
 
     // MARK: What is seen from outside
+
+    var isLeaving: Bool { farewell != nil }
 
     /// The node's own entry.
     var own: Member {
@@ -201,7 +208,8 @@ package struct Membership: Sendable {
 
     /// Traps when an invariant of the head of this file is broken; for tests and the simulator.
     package func checkInvariants() {
-        precondition(own.status == (isLeaving ? .left : .alive), "the node's own entry is \(own.status)")
+        precondition(own.status == farewell ?? .alive, "the node's own entry is \(own.status)")
+        precondition(own.accuser == (farewell == .dead ? identity.id : nil), "the node accuses itself of nothing")
         var digest: UInt64 = 0
         for member in table.entries {
             precondition((member.suspicion != nil) == (member.status == .suspect), "suspicion and status disagree")

@@ -39,8 +39,13 @@ package enum MembershipInput: Hashable, Sendable {
     case probeRequested(StreamID, GossipPacket)
     /// The end of a probe over TCP that this node began; nil when nothing came.
     case probed(StreamID, GossipPacket?)
+    /// This node's own standing, whenever it changes; told at once to others. Ignored once it is leaving.
+    case standing(MemberStanding)
     /// Say good-bye; `.left` follows.
     case leave
+    /// Say that this process ends and will come back with a greater boot; `.left` follows. The others hold this node for
+    /// dead at once, which moves its work and not its data (DESIGN §4).
+    case leaveForRestart
 }
 
 package enum MembershipEffect: Hashable, Sendable {
@@ -97,8 +102,11 @@ package enum MembershipEvent: Hashable, Sendable {
     case suspected(NodeID, by: NodeID)
     /// A suspicion has ended well.
     case cleared(NodeID)
+    /// Its accuser is the member itself where it ends for a restart.
     case died(NodeID, accuser: NodeID)
     case departed(NodeID)
+    /// A known member, this node included, has another standing. Not told for one that is new: `appeared` has its facts.
+    case standingChanged(NodeID, MemberStanding)
     /// Nothing has been heard of it for so long that it is no longer kept.
     case forgotten(NodeID)
     /// This node was suspected or declared dead and has said otherwise.

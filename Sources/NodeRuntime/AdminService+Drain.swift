@@ -1,10 +1,11 @@
-// `node drain` on a cluster of one: there is nobody to hand over to, and it says so (DESIGN §7).
+// `node drain`: refuses what would lose something, orders the rest, and tells how it goes (DESIGN §7, CLI.md).
 
 internal import ClusterModel
 internal import Coordination
 import Foundation
 package import GRPCCore
 internal import Ledger
+internal import Membership
 package import Wire
 
 extension AdminService {
@@ -12,77 +13,206 @@ extension AdminService {
         request: Ocr_V1_DrainRequest, response: GRPCCore.RPCWriter<Ocr_V1_DrainProgress>,
         context: GRPCCore.ServerContext
     ) async throws {
-        if request.hasNode { try requireThisNode(request.node) }
-        if request.cancel {
-            throw AdminError.refused(
-                "drain-cancel", "a stop that has begun cannot be called off on a cluster of one",
-                hint: "start the node again: nothing is lost")
+        guard let other = try await otherNode(request.hasNode ? request.node : nil) else {
+            return try await drainHere(request) { try await response.write($0) }
         }
-        if request.monitor, stopControl.phase == .running {
-            throw AdminError.refused("drain-none", "no drain is under way")
-        }
-        var left = try await left()
-        left.phase = "announcing"
-        if request.dryRun {
-            left.finished = true
-            left.safe = left.jobsLeft == 0 && left.resultsLeft == 0
-            left.message = Self.summary(left, "would exist")
-            left.exitCode = left.safe ? 0 : 3
-            try await response.write(left)
-            return
-        }
-        let nothingLeft = left.jobsLeft == 0 && left.resultsLeft == 0
-        guard request.restart || request.force || request.monitor || nothingLeft else {
-            throw AdminError.refused(
-                "last-node",
-                "this is the last node: \(left.jobsLeft) jobs and \(left.resultsLeft) results exist only here",
-                hint: "export them and use --force, or use --restart to stop a node that comes back")
-        }
-        let deadline =
-            request.hasDeadlineMs
-            ? Duration.milliseconds(max(0, min(request.deadlineMs, 86_400_000))) : facts.stopDeadline
-        if !request.monitor { stopControl.request(within: deadline, reason: request.reason) }
-        try await response.write(left)
-        if request.detach { return }
-
-        // The node ends this stream when it closes its socket: the last message must be written before that, so the
-        // service waits only for the slots, and the shell closes the ledger after it.
-        while let snapshot = loop.snapshot, snapshot.busySlots > 0 || !snapshot.isStopping {
-            try await Task.sleep(for: .milliseconds(100))
-            if stopControl.phase == .leaving || stopControl.phase == .done { break }
-        }
-        var last = try await self.left()
-        last.phase = "done"
-        last.finished = true
-        last.safe = last.jobsLeft == 0 && last.resultsLeft == 0
-        if request.restart {
-            last.message = "stopped; everything is in \(facts.dataDirectory) for the next start"
-            last.exitCode = 0
-        } else {
-            last.message = Self.summary(last, "exist")
-            last.exitCode = last.safe ? 0 : 2
-        }
-        try await response.write(last)
+        var forwarded = request
+        forwarded.clearNode()
+        try await other.drain(forwarded) { try await response.write($0) }
     }
 
-    /// What exists only on this machine: everything, as there is no other.
-    private func left() async throws -> Ocr_V1_DrainProgress {
+    /// The same for this node, asked by its own commands or by another node.
+    func drainHere(
+        _ request: Ocr_V1_DrainRequest, _ write: @Sendable (Ocr_V1_DrainProgress) async throws -> Void
+    ) async throws {
+        if request.cancel { return try await cancelDrain(write) }
+        let isUnderWay = drainControl.isUnderWay || stopControl.phase != .running
+        if request.monitor, !isUnderWay { throw AdminError.refused("drain-none", "no drain is under way") }
+        if !request.monitor {
+            let refusal = isUnderWay ? nil : try await refusal(of: request)
+            if request.dryRun { return try await write(try await forecast(request, refusal)) }
+            if let refusal { throw refusal }
+            let deadline =
+                request.hasDeadlineMs
+                ? Duration.milliseconds(max(0, min(request.deadlineMs, Self.drainDeadlineLimitMs))) : facts.stopDeadline
+            await drainControl.begin(
+                DrainWish(
+                    mode: request.restart ? .restart : .leave, deadline: deadline, endsAtDeadline: request.force,
+                    reason: request.reason))
+        }
+        var first = try await drainProgress()
+        first.phase = request.monitor ? first.phase : "announcing"
+        try await write(first)
+        if request.detach { return }
+        try await follow(first, write)
+    }
+
+    private static let drainDeadlineLimitMs: Int64 = 86_400_000
+    private static let drainLook = Duration.milliseconds(100)
+
+    private func follow(
+        _ first: Ocr_V1_DrainProgress, _ write: @Sendable (Ocr_V1_DrainProgress) async throws -> Void
+    ) async throws {
+        // The caller's stream ends when this node closes its sockets, which it does after the last message.
+        var last = first
+        while true {
+            if drainControl.wasCancelled {
+                var cancelled = try await drainProgress()
+                cancelled.phase = "cancelled"
+                cancelled.finished = true
+                cancelled.message = "the drain was called off; the node works again"
+                cancelled.exitCode = 2
+                return try await write(cancelled)
+            }
+            switch drainControl.end {
+            case .safe, .forced: return try await write(try await lastWords())
+            case .stopped where hasStopped: return try await write(try await lastWords())
+            case nil where drainControl.isOverdue: return try await write(try await overdue())
+            case .stopped, nil: break
+            }
+            let now = try await drainProgress()
+            if now != last { try await write(now) }
+            last = now
+            try await Task.sleep(for: Self.drainLook)
+        }
+    }
+
+    /// Nothing runs any more, and nothing will.
+    private var hasStopped: Bool {
+        if stopControl.phase == .leaving || stopControl.phase == .done { return true }
+        return loop.snapshot.map { $0.isStopping && $0.busySlots == 0 } ?? true
+    }
+
+    private func cancelDrain(_ write: @Sendable (Ocr_V1_DrainProgress) async throws -> Void) async throws {
+        guard drainControl.cancel() else {
+            guard stopControl.phase == .running else {
+                throw AdminError.refused(
+                    "drain-cancel", "a stop that has begun cannot be called off",
+                    hint: "start the node again: nothing is lost")
+            }
+            throw AdminError.refused("drain-none", "no drain is under way")
+        }
+        var progress = try await drainProgress()
+        progress.phase = "cancelled"
+        progress.finished = true
+        progress.message = "the drain was called off; the node works again"
+        try await write(progress)
+    }
+
+    // MARK: Checks
+
+    /// Why a drain must not be begun; nil when it may.
+    private func refusal(of request: Ocr_V1_DrainRequest) async throws -> AdminError? {
+        guard !request.restart, !request.force else { return nil }
+        let remaining = await drainControl.remainingNodes()
+        if remaining == 0 {
+            let left = try await ownRecords()
+            guard left.total > 0 else { return nil }
+            return AdminError.refused(
+                "last-node",
+                "this is the last node: \(left.pending) jobs and \(left.total - left.pending) results exist only here",
+                hint: "export them and use --force, or use --restart to stop a node that comes back")
+        }
+        guard remaining < facts.replicas else { return nil }
+        return AdminError.refused(
+            "too-few-nodes",
+            "\(remaining) of the other nodes would remain, fewer than the \(facts.replicas) copies that are wanted",
+            hint: "add a node first, or use --force: everything then has \(remaining) copies")
+    }
+
+    /// What `--dry-run` says.
+    private func forecast(
+        _ request: Ocr_V1_DrainRequest, _ refusal: AdminError?
+    ) async throws -> Ocr_V1_DrainProgress {
+        var progress = try await drainProgress()
+        progress.phase = "announcing"
+        progress.finished = true
+        let remaining = await drainControl.remainingNodes()
+        progress.remainingNodes = UInt64(remaining)
+        let left = remaining == 0 ? try await ownRecords() : OutcomeCounts()
+        progress.jobsLeft = UInt64(left.pending)
+        progress.resultsLeft = UInt64(left.total - left.pending)
+        progress.safe = left.total == 0
+        progress.exitCode = refusal == nil && (progress.safe || request.restart) ? 0 : 3
+        progress.message = Self.summary(progress, "would exist")
+        if remaining > 0 { progress.message += "; \(remaining) nodes would remain" }
+        if let refusal { progress.message += "; it would be refused: \(refusal.message)" }
+        return progress
+    }
+
+    /// Everything that this machine holds.
+    private func ownRecords() async throws -> OutcomeCounts {
         let reader = reader
         let totals = try await reads.run { try reader.totals() }
         var counts = OutcomeCounts()
         for entry in totals.batches where !entry.batch.isRemoved { counts += entry.counts }
+        return counts
+    }
+
+    // MARK: Messages
+
+    /// How the drain stands now.
+    private func drainProgress() async throws -> Ocr_V1_DrainProgress {
         var progress = Ocr_V1_DrainProgress()
         progress.phase = "finishing"
         progress.running = UInt64(loop.snapshot?.runningCount ?? 0)
-        progress.jobsLeft = UInt64(counts.pending)
-        progress.resultsLeft = UInt64(counts.done + counts.failed + counts.cancelled)
-        progress.outboxLeft = UInt64(totals.batches.reduce(0) { $0 + $1.owed })
-        if let remaining = stopControl.remainingSeconds { progress.remainingSeconds = remaining }
+        if let seconds = drainControl.remainingSeconds { progress.remainingSeconds = seconds }
+        let spooling = drainControl.spooling
+        progress.filesLeft = UInt64(spooling.filesLeft)
+        progress.files = spooling.examples.map { Data($0.bytes) }
+        guard let core = drainControl.progress else {
+            let left = try await ownRecords()
+            progress.jobsLeft = UInt64(left.pending)
+            progress.resultsLeft = UInt64(left.total - left.pending)
+            progress.outboxLeft = UInt64(loop.snapshot?.outboxCount ?? 0)
+            return progress
+        }
+        progress.phase =
+            switch core.phase {
+            case .finishing: "finishing"
+            case .pushing: "pushing"
+            case .safe: spooling.filesLeft > 0 ? "pushing" : "verifying"
+            case .cancelled: "cancelled"
+            }
+        progress.running = UInt64(core.running)
+        progress.jobsLeft = UInt64(core.jobsLeft)
+        progress.resultsLeft = UInt64(core.resultsLeft)
+        progress.outboxLeft = UInt64(core.outboxLeft)
+        progress.remainingNodes = UInt64(core.remainingNodes)
         return progress
     }
 
+    private func lastWords() async throws -> Ocr_V1_DrainProgress {
+        var last = try await drainProgress()
+        last.phase = "done"
+        last.finished = true
+        if drainControl.mode == .restart {
+            last.message = "stopped; everything is in \(facts.dataDirectory) for the next start"
+            last.exitCode = 0
+            last.safe = last.jobsLeft == 0 && last.resultsLeft == 0
+            return last
+        }
+        last.safe = last.jobsLeft == 0 && last.resultsLeft == 0 && last.filesLeft == 0
+        last.message = Self.summary(last, "exist")
+        last.exitCode = last.safe ? 0 : 2
+        return last
+    }
+
+    private func overdue() async throws -> Ocr_V1_DrainProgress {
+        var late = try await drainProgress()
+        late.finished = true
+        late.safe = false
+        late.exitCode = 2
+        let copies = late.outboxLeft > 0 ? ", \(late.outboxLeft) copies are on their way" : ""
+        late.message =
+            "the deadline has passed: \(Self.summary(late, "exist"))\(copies); the node stays and goes on draining "
+            + "(node drain --monitor, --cancel, or --force to end it)"
+        return late
+    }
+
     private static func summary(_ progress: Ocr_V1_DrainProgress, _ verb: String) -> String {
-        let left = "\(progress.jobsLeft) jobs and \(progress.resultsLeft) results \(verb) only here"
+        var left = "\(progress.jobsLeft) jobs and \(progress.resultsLeft) results \(verb) only here"
+        if progress.filesLeft > 0 { left += ", \(progress.filesLeft) files can be read only here" }
         return progress.safe ? "\(left); safe to terminate" : "\(left); NOT safe to terminate"
     }
 }

@@ -1,4 +1,4 @@
-// What `node status`, `node wait` and `node batches` show.
+// What `node status`, `node wait` and `node batches` show: the whole cluster, from any node.
 
 internal import ClusterModel
 internal import Coordination
@@ -12,55 +12,58 @@ extension AdminService {
     package func status(
         request: Ocr_V1_StatusRequest, context: GRPCCore.ServerContext
     ) async throws -> Ocr_V1_StatusResponse {
-        let own = try await ownReport()
+        let survey = try await survey()
+        let batches = try await batches(named: nil)
         var response = Ocr_V1_StatusResponse()
         response.answeredBy = facts.id.description
         response.cluster.name = facts.clusterName
         response.cluster.shards = UInt64(facts.layout.count)
-        // Each node holds what was submitted to it, once.
-        response.cluster.replicas = 1
-        response.cluster.underReplicatedShards = 0
+        response.cluster.replicas = UInt64(facts.replicas)
+        response.cluster.underReplicatedShards = UInt64(survey.choice.underReplicated.count)
         response.cluster.protocolVersion = UInt64(NodeFacts.protocolVersion)
-        response.work = own.work
-        response.work.complete = true
-        response.batches = own.batches
-        guard let gathered = await cluster.value?.gather(within: Self.reportPatience) else {
+        response.batches = batches.map { Self.status(of: $0.id, survey) }
+        response.work = work(survey, batches)
+        if survey.members.isEmpty {
             response.cluster.nodesAlive = 1
             response.cluster.nodesTotal = 1
-            response.nodes = [own.node]
-            return try filtered(response, request)
+            response.nodes = survey.nodes.values.map(\.node)
+        } else {
+            response.cluster.nodesTotal = UInt64(survey.members.count { $0.status != .left })
+            response.cluster.nodesAlive = UInt64(survey.members.count { $0.status.isPresent })
+            response.nodes = survey.members.map { member in
+                var node =
+                    survey.nodes[member.identity.id]?.node ?? Ocr_V1_NodeStatus(member, at: survey.now)
+                node.note(member, at: survey.now)
+                return node
+            }
         }
-        add(gathered, own, to: &response)
         return try filtered(response, request)
     }
 
-    /// How long a member may take to report before the status goes without it, and says so.
-    private static let reportPatience = Duration.seconds(2)
-
-    private func add(
-        _ gathered: ClusterReport, _ own: Ocr_V1_ReportResponse, to response: inout Ocr_V1_StatusResponse
-    ) {
-        response.cluster.nodesTotal = UInt64(gathered.members.count { $0.status != .left })
-        response.cluster.nodesAlive = UInt64(gathered.members.count { $0.status.isPresent })
-        for member in gathered.members {
-            var node: Ocr_V1_NodeStatus
-            if member.isSelf {
-                node = own.node
-            } else if let report = gathered.reports[member.identity.id] {
-                node = report.node
-                response.work.add(report.work)
-                response.batches.add(report.batches)
-            } else {
-                node = Ocr_V1_NodeStatus(member, at: gathered.now)
-                // What an absent one holds is not known: nothing of the sums is exact without it.
-                if member.status != .left {
-                    response.work.complete = false
-                    response.work.unknownShards = UInt64(facts.layout.count)
-                }
-            }
-            node.note(member, at: gathered.now)
-            response.nodes.append(node)
+    private func work(_ survey: ClusterSurvey, _ batches: [Batch]) -> Ocr_V1_WorkStatus {
+        var work = Ocr_V1_WorkStatus()
+        work.complete = survey.isComplete
+        work.unknownShards = UInt64(survey.choice.unknown.count)
+        let all = batches.map { Self.status(of: $0.id, survey) }
+        // Sums of what is known; a shard that did not answer is missing in them, and `complete` says so.
+        work.pending = all.reduce(0) { $0 + $1.pending }
+        work.running = all.reduce(0) { $0 + $1.running }
+        work.done = all.reduce(0) { $0 + $1.done }
+        work.failed = all.reduce(0) { $0 + $1.failed }
+        work.cancelled = all.reduce(0) { $0 + $1.cancelled }
+        work.total = all.reduce(0) { $0 + $1.total }
+        let reports = survey.nodes.values
+        work.duplicates = reports.reduce(0) { $0 + $1.work.duplicates }
+        // Each replica sees a divergence when the second result comes to it.
+        work.divergent = reports.map(\.work.divergent).max() ?? 0
+        work.deferred = reports.reduce(0) { $0 + $1.work.deferred }
+        if let rate = survey.jobsPerSecond { work.jobsPerSecond = rate }
+        let pending = Int(clamping: work.pending + work.running)
+        let isPaused = loop.snapshot?.isClusterPaused ?? false
+        if let seconds = survey.etaSeconds(pending: pending, isPaused: isPaused), survey.isComplete {
+            work.etaSeconds = seconds
         }
+        return work
     }
 
     /// Leaves only the node that was asked for: by name, id or unique prefix of its id.
@@ -68,113 +71,17 @@ extension AdminService {
         _ response: Ocr_V1_StatusResponse, _ request: Ocr_V1_StatusRequest
     ) throws -> Ocr_V1_StatusResponse {
         guard request.hasNode else { return response }
-        let wanted = request.node.lowercased()
-        let named = response.nodes.filter { $0.name == request.node }
-        let found = named.isEmpty ? response.nodes.filter { !wanted.isEmpty && $0.id.hasPrefix(wanted) } : named
-        guard let node = found.first else {
-            let names = response.nodes.prefix(8).map(\.name).joined(separator: ", ")
-            throw AdminError.notFound("there is no node \(request.node)", hint: "nodes: \(names)")
-        }
-        guard found.count == 1 else {
-            throw AdminError.badUsage(
-                "\(found.count) nodes are called \(request.node)", hint: "name one by the beginning of its id")
-        }
+        let known = response.nodes.map { NamedNode(name: $0.name, id: $0.id) }
+        let wanted = try NamedNode.find(request.node, among: known)
         var response = response
-        response.nodes = [node]
+        response.nodes = response.nodes.filter { $0.id == wanted.id }
         return response
     }
 
-    /// What this node tells about itself and its jobs: its part of every status.
-    func ownReport() async throws -> Ocr_V1_ReportResponse {
-        let reader = reader
-        let totals = try await reads.run { try reader.totals() }
-        guard let snapshot = loop.snapshot else {
-            throw AdminError(code: "starting", message: "the node is starting", exitCode: 69)
-        }
-        let rate = loop.jobsPerSecond
-        var report = Ocr_V1_ReportResponse()
-        var all = OutcomeCounts()
-        for entry in totals.batches where !entry.batch.isRemoved {
-            all += entry.counts
-            report.batches.append(batchStatus(entry.batch.id, entry.counts, snapshot))
-        }
-        let running = min(snapshot.runningCount, all.pending)
-        report.work.pending = UInt64(all.pending - running)
-        report.work.running = UInt64(running)
-        report.work.done = UInt64(all.done)
-        report.work.failed = UInt64(all.failed)
-        report.work.cancelled = UInt64(all.cancelled)
-        report.work.total = UInt64(all.total)
-        if let rate { report.work.jobsPerSecond = rate }
-        if let eta = eta(pending: all.pending, rate: rate, snapshot) { report.work.etaSeconds = eta }
-        report.work.duplicates = UInt64(snapshot.counters.duplicates)
-        report.work.divergent = UInt64(totals.divergentCount)
-        report.work.complete = true
-        report.work.deferred = UInt64(snapshot.deferred)
-        report.node = nodeStatus(
-            all, running: running, outbox: totals.batches.reduce(0) { $0 + $1.owed }, rate: rate, snapshot)
-        if let (counters, datagrams) = await cluster.value?.loop.inspect({ core, counts in (core.counters, counts) }) {
-            report.node.suspicionsRefuted = UInt64(counters.suspicionsRefuted)
-            let drops = datagrams.dropped.entries.filter { $0.count > 0 }
-            let named = drops.map { ($0.reason.rawValue, $0.count) }
-            report.node.droppedDatagrams = Dictionary(uniqueKeysWithValues: named)
-        }
-        return report
-    }
-
-    private func nodeStatus(
-        _ all: OutcomeCounts, running: Int, outbox: Int, rate: Double?, _ snapshot: CoordinatorSnapshot
-    ) -> Ocr_V1_NodeStatus {
-        var node = Ocr_V1_NodeStatus()
-        node.id = facts.id.description
-        node.name = facts.name
-        node.address = cluster.value?.endpoint.description ?? "unix:\(facts.dataDirectory)/node.sock"
-        node.version = NodeFacts.version
-        node.state = snapshot.isStopping ? "draining" : "alive"
-        node.boot = facts.boot.rawValue
-        node.incarnation = 0
-        node.ageSeconds = 0
-        node.workers = UInt64(snapshot.slotCount)
-        node.busy = UInt64(snapshot.busySlots)
-        node.pending = UInt64(all.pending - running)
-        node.running = UInt64(running)
-        node.done = UInt64(all.done)
-        node.failed = UInt64(all.failed)
-        node.stolenIn = 0
-        node.stolenOut = 0
-        node.outbox = UInt64(outbox)
-        node.shardsPrimary = UInt64(facts.layout.count)
-        node.shardsHeld = UInt64(facts.layout.count)
-        if let rate { node.jobsPerSecond = rate }
-        if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
-        if let left = stopControl.remainingSeconds { node.drainDeadline = left }
-        node.pid = UInt64(facts.processID)
-        node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
-        node.paused = snapshot.isPaused
-        if let sandbox = sandbox() { node.sandbox = sandbox }
-        node.languages = languages.installed()
-        node.engine = facts.engine
-        node.dataDir = facts.dataDirectory
-        node.slots = slotReports().enumerated().map { index, report in
-            var slot = Ocr_V1_SlotStatus()
-            slot.slot = UInt32(index)
-            slot.state = report.state
-            if let pid = report.processID { slot.pid = UInt64(pid) }
-            if let job = report.job { slot.job = job.description }
-            if let source = report.source { slot.source = Data(source.bytes) }
-            if let seconds = report.runningSeconds { slot.runningSeconds = seconds }
-            slot.jobsDone = UInt64(report.jobsDone)
-            if let rss = report.rssBytes { slot.rssBytes = UInt64(rss) }
-            if let language = report.language { slot.language = language }
-            return slot
-        }
-        return node
-    }
-
-    func batchStatus(
-        _ id: BatchID, _ counts: OutcomeCounts, _ snapshot: CoordinatorSnapshot?
-    ) -> Ocr_V1_BatchStatus {
-        let running = min(snapshot?.running[id] ?? 0, counts.pending)
+    /// The figures of one batch.
+    static func status(of id: BatchID, _ survey: ClusterSurvey) -> Ocr_V1_BatchStatus {
+        let counts = survey.counts[id] ?? OutcomeCounts()
+        let running = survey.running(id)
         var status = Ocr_V1_BatchStatus()
         status.name = id.name
         status.pending = UInt64(counts.pending - running)
@@ -186,18 +93,12 @@ extension AdminService {
         return status
     }
 
-    private func eta(pending: Int, rate: Double?, _ snapshot: CoordinatorSnapshot) -> Double? {
-        if pending == 0 { return 0 }
-        guard let rate, rate > 0, !snapshot.isPaused else { return nil }
-        return Double(pending) / rate
-    }
+    // MARK: Wait
 
-    func requireThisNode(_ wanted: String) throws {
-        let id = facts.id.description
-        guard wanted == facts.name || (!wanted.isEmpty && id.hasPrefix(wanted.lowercased())) else {
-            throw AdminError.notFound("there is no node \(wanted)", hint: "this cluster has one node: \(facts.name)")
-        }
-    }
+    /// Between two looks at a ledger that nobody shares, and at a whole cluster: its every node is asked.
+    private static let ownLook = Duration.milliseconds(50)
+    private static let clusterLook = Duration.milliseconds(200)
+    private static let clusterLookPerNode = Duration.milliseconds(2)
 
     package func wait(
         request: Ocr_V1_WaitRequest, response: GRPCCore.RPCWriter<Ocr_V1_WaitProgress>,
@@ -205,62 +106,97 @@ extension AdminService {
     ) async throws {
         let name = request.hasBatch ? request.batch : nil
         var last: Ocr_V1_WaitProgress?
-        // The end is told within a look; progress at every fourth at most.
-        var looks = 0
+        var lastWrite: ContinuousClock.Instant?
+        var wasFinished = false
         while true {
-            let wanted = Set(try await batches(named: name).map(\.id))
-            let reader = reader
-            let totals = try await reads.run { try reader.totals() }
-            let snapshot = loop.snapshot
-            var counts = OutcomeCounts()
-            var owed = 0
-            for entry in totals.batches where wanted.contains(entry.batch.id) {
-                counts += entry.counts
-                owed += entry.owed
-            }
-            let running = min(
-                snapshot?.running.filter { wanted.contains($0.key) }.values.reduce(0, +) ?? 0, counts.pending)
-            var progress = Ocr_V1_WaitProgress()
-            progress.pending = UInt64(counts.pending - running)
-            progress.running = UInt64(running)
-            progress.done = UInt64(counts.done)
-            progress.failed = UInt64(counts.failed)
-            progress.cancelled = UInt64(counts.cancelled)
-            progress.outbox = UInt64(owed)
-            progress.finished = counts.pending == 0 && owed == 0
-            progress.paused = snapshot?.isPaused ?? false
-            if let rate = loop.jobsPerSecond {
-                progress.jobsPerSecond = rate
-                if rate > 0, !progress.paused { progress.etaSeconds = Double(counts.pending) / rate }
-            }
-            if progress.finished || (progress != last && looks % 4 == 0) {
+            let survey = try await survey()
+            var progress = try await progress(survey, name)
+            let isShared = survey.members.count { $0.status != .left } > 1
+            // A job that ended between two answers of one look may be done at its primary and owed by the one that ran
+            // it, who was asked before: the second look sees it.
+            let isFinished = progress.finished
+            progress.finished = isFinished && (wasFinished || !isShared)
+            wasFinished = isFinished
+            let isDue = lastWrite.map { ContinuousClock.now - $0 >= .milliseconds(200) } ?? true
+            if progress.finished || (progress != last && isDue) {
                 try await response.write(progress)
                 last = progress
+                lastWrite = .now
             }
             if progress.finished { return }
-            looks += 1
-            try await Task.sleep(for: .milliseconds(50))
+            let look =
+                isShared
+                ? max(Self.clusterLook, Self.clusterLookPerNode * survey.members.count) : Self.ownLook
+            try await Task.sleep(for: isFinished ? Self.ownLook : look)
         }
     }
+
+    private func progress(_ survey: ClusterSurvey, _ name: String?) async throws -> Ocr_V1_WaitProgress {
+        let wanted = try await batches(named: name).map(\.id)
+        var progress = Ocr_V1_WaitProgress()
+        for id in wanted {
+            let status = Self.status(of: id, survey)
+            progress.pending += status.pending
+            progress.running += status.running
+            progress.done += status.done
+            progress.failed += status.failed
+            progress.cancelled += status.cancelled
+            progress.outbox += UInt64(survey.owed[id] ?? 0)
+        }
+        progress.unknownShards = UInt64(survey.choice.unknown.count)
+        progress.paused = loop.snapshot?.isPaused ?? false
+        let left = Int(clamping: progress.pending + progress.running)
+        progress.finished = left == 0 && progress.outbox == 0 && survey.isComplete
+        if let rate = survey.jobsPerSecond { progress.jobsPerSecond = rate }
+        if let seconds = survey.etaSeconds(pending: left, isPaused: progress.paused) { progress.etaSeconds = seconds }
+        return progress
+    }
+
+    // MARK: Batches
 
     package func batches(
         request: Ocr_V1_BatchesRequest, context: GRPCCore.ServerContext
     ) async throws -> Ocr_V1_BatchesResponse {
-        let reader = reader
-        let totals = try await reads.run { try reader.totals() }
-        let snapshot = loop.snapshot
+        let survey = try await survey()
         var response = Ocr_V1_BatchesResponse()
-        for entry in totals.batches where !entry.batch.isRemoved {
-            let batch = entry.batch
+        response.batches = try await batches(named: nil).map { batch in
             var detail = Ocr_V1_BatchDetail()
-            detail.counts = batchStatus(batch.id, entry.counts, snapshot)
+            detail.counts = Self.status(of: batch.id, survey)
             detail.language = batch.language
             detail.pageSegmentationMode = UInt32(batch.profile.pageSegmentationMode)
             if let dpi = batch.profile.dpi { detail.dpi = UInt32(dpi) }
             detail.outputs = batch.profile.outputs.map(\.rawValue)
             detail.createdSeconds = batch.createdSeconds
-            response.batches.append(detail)
+            return detail
         }
         return response
+    }
+}
+
+/// A node as an operator names it.
+struct NamedNode: Hashable, Sendable {
+    let name: String
+    /// 32 hexadecimal digits.
+    let id: String
+
+    /// The node of that id or name, or the only one whose id begins so.
+    ///
+    /// Throws `AdminError` when none or more than one is meant.
+    static func find(_ text: String, among nodes: [NamedNode]) throws -> NamedNode {
+        let wanted = text.lowercased()
+        var found = nodes.filter { $0.id == wanted }
+        if found.isEmpty { found = nodes.filter { $0.name == text } }
+        if found.isEmpty, !wanted.isEmpty { found = nodes.filter { $0.id.hasPrefix(wanted) } }
+        guard let node = found.first else {
+            let names = nodes.prefix(8).map(\.name).joined(separator: ", ")
+            throw AdminError.notFound("there is no node \(text)", hint: "nodes: \(names)")
+        }
+        // Names are labels: two nodes may have the same.
+        guard found.count == 1 else {
+            throw AdminError(
+                code: "ambiguous", message: "\(found.count) nodes are called \(text)",
+                hint: "name one by its id: \(found.prefix(5).map(\.id).joined(separator: ", "))")
+        }
+        return node
     }
 }

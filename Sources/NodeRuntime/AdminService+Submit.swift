@@ -30,6 +30,7 @@ extension AdminService {
                     throw AdminError.badUsage("a submission begins with a header")
                 }
                 chunkNumber += 1
+                if !header.dryRun { try await requireSameProfile(batch) }
                 var progress = try await admit(chunk, to: batch, header)
                 progress.chunk = chunkNumber
                 progress.batch = batch.id.name
@@ -38,6 +39,20 @@ extension AdminService {
                 throw AdminError.badUsage("an empty submission message")
             }
         }
+    }
+
+    /// Another node may have made a batch of that name at the same time: one of the two stays.
+    private func requireSameProfile(_ opened: Batch) async throws {
+        let reader = reader
+        let batches = try await reads.run { try reader.batches() }
+        guard let now = batches.first(where: { $0.id == opened.id }), now.profile != opened.profile else { return }
+        throw profileDiffers(opened.id.name)
+    }
+
+    private func profileDiffers(_ name: String) -> AdminError {
+        AdminError.refused(
+            "profile-differs", "the batch \(name) exists with other options (--psm, --dpi or --outputs)",
+            hint: "submit with the same options, or to another --batch")
     }
 
     /// Checks what can be checked before anything is changed, and finds or makes the batch.
@@ -88,9 +103,7 @@ extension AdminService {
             batch.language = language
             return batch
         case .batch(.profileDiffers):
-            throw AdminError.refused(
-                "profile-differs", "the batch \(name) exists with other options (--psm, --dpi or --outputs)",
-                hint: "submit with the same options, or to another --batch")
+            throw profileDiffers(name)
         case .batch(.invalidName(let complaint)): throw AdminError.refused("batch-name", complaint)
         default: throw AdminError(code: "internal", message: "the node gave no answer to the batch")
         }
@@ -145,13 +158,14 @@ extension AdminService {
                     key: JobKeys.key(batch: batch.id, source: source, pages: .all),
                     specification: JobSpecification(
                         batch: batch.id, source: source, language: language, priority: priority,
-                        fingerprint: fingerprint)))
+                        fingerprint: fingerprint, origin: facts.id)))
         }
         let admission = header.dryRun ? try await preview(submissions) : try await admission(of: submissions)
         if let refusal = admission.refusal { throw AdminError(code: "batch-removed", message: refusal) }
         progress.newCount = UInt64(admission.new)
         progress.knownCount = UInt64(admission.known)
         progress.changedCount = UInt64(admission.changed)
+        progress.unanswered = UInt64(admission.unanswered)
         progress.copies = header.dryRun ? 0 : UInt32(admission.copies)
         progress.wantedCopies = UInt32(admission.wantedCopies)
         return progress
@@ -165,21 +179,26 @@ extension AdminService {
         return admission
     }
 
-    /// What an admission would count, from the ledger as it is.
+    /// What an admission would count, from the ledgers as they are.
     private func preview(_ submissions: [Submission]) async throws -> Admission {
-        let reader = reader
-        return try await reads.run {
-            var admission = Admission()
-            for submission in submissions {
-                guard let record = try reader.record(submission.key)?.record else {
+        let (found, missing) = try await details(of: submissions.map(\.key))
+        var admission = Admission()
+        for submission in submissions {
+            guard let detail = found[submission.key] else {
+                if missing.contains(facts.layout.shard(of: submission.key)) {
+                    admission.unanswered += 1
+                } else {
                     admission.new += 1
-                    continue
                 }
-                let before = record.specification.fingerprint
-                let after = submission.specification.fingerprint
-                if let before, let after, before != after { admission.changed += 1 } else { admission.known += 1 }
+                continue
             }
-            return admission
+            let before =
+                detail.hasByteCount && detail.hasModifiedNanoseconds
+                ? SourceFingerprint(
+                    byteCount: detail.byteCount, modifiedNanoseconds: detail.modifiedNanoseconds) : nil
+            let after = submission.specification.fingerprint
+            if let before, let after, before != after { admission.changed += 1 } else { admission.known += 1 }
         }
+        return admission
     }
 }

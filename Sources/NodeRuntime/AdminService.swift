@@ -22,14 +22,15 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
     let stopControl: StopControl
+    let drainControl: DrainControl
     /// Set once the node's ports are open.
-    let cluster = ClusterReference()
+    let cluster: ClusterReference
 
     package init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
         sandbox: @escaping @Sendable () -> String?,
-        stopControl: StopControl
+        stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
     ) {
         self.facts = facts
         self.loop = loop
@@ -39,6 +40,8 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.slotReports = slotReports
         self.sandbox = sandbox
         self.stopControl = stopControl
+        self.drainControl = drainControl
+        self.cluster = cluster
         reads = BlockingQueue("ledger-reads")
         searches = BlockingQueue("ledger-search")
     }
@@ -72,26 +75,6 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         if let name { return [try await batch(named: name)] }
         let reader = reader
         return try await reads.run { try reader.batches() }.filter { !$0.isRemoved }
-    }
-
-    /// The keys that jobs and sources of a request mean, and those that were not found.
-    func keys(
-        jobs: [String], sources: [SourceReference], batch name: String?
-    ) async throws -> (keys: [JobKey], notFound: [String]) {
-        var keys: [JobKey] = []
-        var notFound: [String] = []
-        let batches = try await batches(named: name).map(\.id)
-        let reader = reader
-        let candidates: [(String, [JobKey])] =
-            jobs.map { ($0, Bits128(hex: $0).map { [JobKey($0)] } ?? []) }
-            + sources.map { source in
-                (source.text, batches.map { JobKeys.key(batch: $0, source: source, pages: .all) })
-            }
-        for (text, possible) in candidates {
-            let found = try await reads.run { try possible.filter { try reader.record($0) != nil } }
-            if found.isEmpty { notFound.append(text) } else { keys += found }
-        }
-        return (keys, notFound)
     }
 
     func reply(_ make: @Sendable (RequestID) -> CoordinatorInput) async throws -> CoordinatorReply {

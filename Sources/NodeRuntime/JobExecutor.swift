@@ -8,4 +8,25 @@ package protocol JobExecutor: Sendable {
     func assign(_ assignment: Assignment, to slot: SlotIndex)
     /// Gives back the last un-started assignment of a slot as `returned`, if there is one.
     func recall(from slot: SlotIndex)
+    /// Stops what a slot runs and gives it back as `returned`; another end that comes first counts.
+    func interrupt(_ slot: SlotIndex)
 }
+
+/// All slots of a node: its worker processes, or what a measurement puts in their place.
+package protocol SlotExecutor: JobExecutor {
+    /// Called once, on the step loop's thread, before the first assignment.
+    func start()
+    /// Takes no more, lets what runs end within `deadline` and gives back the rest. Blocks until each assignment has been
+    /// answered.
+    func stop(deadline: Duration)
+    /// Ends what runs at once: what `stop` does with a deadline that has passed, without waiting for it.
+    func hasten()
+    /// What every slot does now, in the order of the slots.
+    func reports() -> [SlotReport]
+}
+
+/// Makes the executor of a node with so many slots; `onOutcome` takes the end of each assignment, from any thread.
+package typealias SlotExecutorFactory =
+    @Sendable (
+        _ slotCount: Int, _ onOutcome: @escaping @Sendable (SlotIndex, Assignment, WorkOutcome) -> Void
+    ) -> any SlotExecutor

@@ -36,17 +36,31 @@ package struct NodeFailure: Error, Sendable, CustomStringConvertible {
 package struct Node: Sendable {
     private let options: NodeOptions
     private let logger: Logger
+    private let makeExecutor: SlotExecutorFactory?
 
     /// Longest path of a Unix socket (sun_path, with its final zero).
     private static let socketPathByteCount = 108
 
-    package init(_ options: NodeOptions, logger: Logger) {
+    /// - Parameter makeExecutor: makes what runs the jobs instead of worker processes; for measurements.
+    package init(_ options: NodeOptions, logger: Logger, makeExecutor: SlotExecutorFactory? = nil) {
         self.options = options
         self.logger = logger
+        self.makeExecutor = makeExecutor
     }
 
     /// Runs the node. Returns after an orderly stop; throws `NodeFailure` when it could not start or had to end.
     package func run() async throws {
+        while let reason = try await runOnce() {
+            do throws(LedgerError) {
+                try LedgerRenewal.setAside(options, because: reason, logger)
+            } catch {
+                throw Self.failure(error)
+            }
+        }
+    }
+
+    /// Runs until the stop. Returns why the node has to start again with a new ledger, nil when it has not.
+    private func runOnce() async throws -> String? {
         let socketPath = options.dataDirectory + "/node.sock"
         guard socketPath.utf8.count < Self.socketPathByteCount else {
             throw NodeFailure(
@@ -56,15 +70,32 @@ package struct Node: Sendable {
         let stopControl = StopControl()
         let ledgerFailure = Mutex<LedgerError?>(nil)
         let logger = logger
+        let outgoing = PeerPostReference()
+        let reference = ClusterReference()
+        let renewal = LedgerRenewal()
+        let options = options
         let loop = StepLoop(
+            send: { outgoing.post($1, to: $0) },
             onEvent: { Self.log($0, to: logger) },
+            onFailing: { error in
+                if let error {
+                    logger.critical("the ledger cannot be written, the node takes nothing in: \(error)")
+                } else {
+                    logger.notice("the ledger can be written again")
+                }
+                reference.value?.loop.post(.standing(error == nil ? .serving : .failing))
+            },
             onFailure: { error in
                 ledgerFailure.withLock { $0 = error }
                 logger.critical("the ledger failed, the node stops: \(error)")
+                if error.kind == .corrupt, LedgerRenewal.isPossible(options) { renewal.want(error.message) }
                 stopControl.request(within: .zero, reason: "ledger failure")
             })
         let sandbox = SandboxNote(logger)
-        let (facts, pool) = try await open(loop, sandbox)
+        let drainControl = DrainControl(
+            loop: loop, cluster: reference, stopControl: stopControl, logger: logger)
+        let opened = try await open(loop, sandbox, reference)
+        let (facts, executor) = (opened.facts, opened.executor)
         let languages = InstalledLanguages(directory: options.workers.tessdata)
         let reader: LedgerReader
         let search: SearchIndex
@@ -78,27 +109,38 @@ package struct Node: Sendable {
         }
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { pool.statistics().map(SlotReport.init) }, sandbox: { sandbox.text }, stopControl: stopControl
-        )
+            slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
+            drainControl: drainControl, cluster: reference)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
-            cluster = try await startCluster(facts, service) { failure in
+            let parts = ClusterParts(
+                admin: service, loop: loop, outgoing: outgoing, sources: opened.sources,
+                onOlderCopy: {
+                    renewal.want("the data directory is an older copy: the cluster has seen a later start of this node")
+                    stopControl.request(within: .zero, reason: "an older copy of the ledger")
+                })
+            cluster = try await startCluster(facts, parts) { failure in
                 fatal.withLock { if $0 == nil { $0 = failure } }
                 stopControl.request(within: .zero, reason: "cluster")
             }
         } catch {
             stopControl.request(within: .zero, reason: "start")
-            await stop(loop, pool, stopControl)
+            await stop(loop, opened, stopControl)
             throw error
         }
-        service.cluster.set(cluster)
-        let load = LoadReporter(loop: loop, reader: reader, stopControl: stopControl, gossip: cluster.loop)
+        reference.set(cluster)
+        let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop)
         load.start()
         let server = try Self.server(at: socketPath, service)
-        let signals = SignalWatch { name in
-            let isFirst = stopControl.request(within: options.stopDeadline, reason: name)
-            if isFirst { logger.info("\(name): finishing running jobs within \(options.stopDeadline)") }
+        let signals = SignalWatch { name, isFirst in
+            guard isFirst else {
+                logger.notice("\(name) again: stopping at once")
+                stopControl.request(within: .zero, reason: name)
+                return executor.hasten()
+            }
+            let wish = DrainWish(deadline: options.stopDeadline, endsAtDeadline: true, reason: name)
+            Task { await drainControl.begin(wish) }
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve() }
@@ -108,9 +150,9 @@ package struct Node: Sendable {
                 "node \(facts.name) (\(facts.id)) is ready: \(facts.slotCount) workers, \(options.dataDirectory)"
             )
             await stopControl.requested()
-            await stop(loop, pool, stopControl)
+            await stop(loop, opened, stopControl)
             load.stop()
-            await cluster.stop()
+            await cluster.stop(comesBack: drainControl.mode == .restart || renewal.reason != nil)
             server.beginGracefulShutdown()
             // Streams that follow something (wait, status) do not end by themselves.
             group.addTask { try await Task.sleep(for: Self.streamPatience) }
@@ -120,19 +162,21 @@ package struct Node: Sendable {
         signals.cancel()
         unlink(socketPath)
         stopControl.advance(to: .done)
+        if let reason = renewal.reason { return reason }
         if let error = ledgerFailure.withLock({ $0 }) { throw Self.failure(error) }
         if let failure = fatal.withLock({ $0 }) { throw failure }
         logger.info("node \(facts.name) has stopped")
+        return nil
     }
 
     private static let streamPatience = Duration.seconds(3)
 
-    private func stop(_ loop: StepLoop, _ pool: WorkerPool, _ control: StopControl) async {
+    private func stop(_ loop: StepLoop, _ opened: OpenedParts, _ control: StopControl) async {
         loop.post(.stop)
         let deadline = Duration.seconds(control.remainingSeconds ?? 0)
         let blocking = BlockingQueue("stop")
         do {
-            try await blocking.run { pool.stop(deadline: deadline) }
+            try await blocking.run { opened.executor.stop(deadline: deadline) }
         } catch {
             logger.error("stopping the workers: \(error)")
         }
@@ -141,46 +185,63 @@ package struct Node: Sendable {
     }
 
     private func startCluster(
-        _ facts: NodeFacts, _ service: AdminService, onFatal: @escaping @Sendable (NodeFailure) -> Void
+        _ facts: NodeFacts, _ parts: ClusterParts, onFatal: @escaping @Sendable (NodeFailure) -> Void
     ) async throws -> Cluster {
         var random = SystemRandomNumberGenerator()
         let settings = ClusterSettings(
             identity: MemberIdentity(id: facts.id, boot: facts.boot, session: random.next()), facts: facts,
             options: options)
         return try await Cluster.start(
-            settings, logger: logger, report: { try await service.ownReport() }, onFatal: onFatal)
+            settings, logger: logger, parts: parts, onFatal: onFatal)
+    }
+
+    private struct OpenedParts: Sendable {
+        let facts: NodeFacts
+        let executor: any SlotExecutor
+        let sources: NodeSources
     }
 
     /// Opens the ledger on the loop's thread and starts the workers.
-    private func open(_ loop: StepLoop, _ sandbox: SandboxNote) async throws -> (NodeFacts, WorkerPool) {
-        let opened = Mutex<(NodeFacts, WorkerPool)?>(nil)
+    private func open(
+        _ loop: StepLoop, _ sandbox: SandboxNote, _ cluster: ClusterReference
+    ) async throws -> OpenedParts {
+        let opened = Mutex<OpenedParts?>(nil)
         let options = options
         let logger = logger
+        let makeExecutor = makeExecutor
+        // One that may find others waits for them before it claims what they may be running.
+        let isAlone =
+            options.seeds.isEmpty && ClusterFiles.members(directory: options.dataDirectory).isEmpty
         do {
             try await loop.start { () throws(LedgerError) in
-                let ledger = try SQLiteLedger(directory: options.dataDirectory, layout: options.layout)
+                let ledger = try LedgerRenewal.open(options, logger)
                 let boot = try Self.boot(ledger, options.dataDirectory)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
-                let pool = Self.pool(options, node: ledger.nodeID, loop, sandbox, logger)
-                pool.start()
+                let sources = try NodeSources(options, node: ledger.nodeID, loop: loop, cluster: cluster)
+                let executor: any SlotExecutor =
+                    makeExecutor?(options.workers.slots) { loop.post(.finished($0, $1, $2)) }
+                    ?? PrefetchingExecutor(
+                        pool: Self.pool(options, node: ledger.nodeID, loop, sources.prefetcher, sandbox, logger),
+                        prefetcher: sources.prefetcher)
+                executor.start()
                 let facts = NodeFacts(
                     id: ledger.nodeID, boot: boot, name: options.name, clusterName: options.clusterName,
                     dataDirectory: options.dataDirectory, layout: options.layout,
                     slotCount: options.workers.slots, defaultLanguage: options.defaultLanguage,
                     defaultProfile: options.defaultProfile, engine: Recogniser.engineVersion,
-                    processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline)
-                opened.withLock { $0 = (facts, pool) }
+                    processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline,
+                    replicas: options.replicas)
+                opened.withLock { $0 = OpenedParts(facts: facts, executor: executor, sources: sources) }
                 let configuration = CoordinatorConfiguration(
-                    node: ledger.nodeID, slotCount: options.workers.slots, layout: options.layout,
+                    node: ledger.nodeID, boot: boot, zone: options.zone, slotCount: options.workers.slots,
+                    layout: options.layout, replicas: options.replicas, isAlone: isAlone,
                     maximumFailures: options.maximumFailures, maximumInterruptions: options.maximumInterruptions,
                     backoffBase: options.backoffBase, backoffCeiling: options.backoffCeiling,
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
                 return StepLoop.Parts(
                     ledger: ledger,
-                    coordinator: Coordinator(
-                        configuration: configuration,
-                        placement: Placement(only: ledger.nodeID, layout: options.layout)),
-                    executor: pool, close: { () throws(LedgerError) in try ledger.close() })
+                    coordinator: Coordinator(configuration: configuration), executor: executor,
+                    close: { () throws(LedgerError) in try ledger.close() })
             }
         } catch {
             throw Self.failure(error)
@@ -198,22 +259,22 @@ package struct Node: Sendable {
     }
 
     private static func pool(
-        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ sandbox: SandboxNote, _ logger: Logger
+        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ prefetcher: SourcePrefetcher, _ sandbox: SandboxNote,
+        _ logger: Logger
     ) -> WorkerPool {
         var configuration = options.workers
         configuration.arguments = ["worker", node.description]
-        let maximumBytes = configuration.limits.bytes
         return WorkerPool(
             configuration,
-            openSource: { assignment in
-                FileSource.open(assignment.specification.source, maximumBytes: maximumBytes)
-                    .map { OpenedSource(descriptor: $0) }
-            },
+            openSource: { prefetcher.openSource($0) },
             validate: { stored in
                 guard let result = try? ResultCodec.decode(stored.body) else { return false }
                 return ResultCodec.digest(of: result) == stored.digest
             },
-            onOutcome: { slot, assignment, outcome, _ in loop.post(.finished(slot, assignment, outcome)) },
+            onOutcome: { slot, assignment, outcome, _ in
+                prefetcher.discard(assignment)
+                loop.post(.finished(slot, assignment, outcome))
+            },
             onEvent: { event in
                 if case .started(_, _, let report) = event { sandbox.note(report) }
                 log(event, to: logger)
@@ -247,6 +308,13 @@ package struct Node: Sendable {
         case .diverged(let key, let source): logger.warning("job \(key) has two different results [\(source.text)]")
         case .rejectedCopy(let peer, let key, let why):
             logger.warning("a copy of \(key) from \(peer) is refused: \(why)")
+        case .stole(let count, let peer): logger.debug("took \(count) jobs over from \(peer)")
+        case .granted(let count, let peer): logger.debug("gave \(count) jobs to \(peer)")
+        case .leaseExpired(let key, let peer):
+            logger.notice("job \(key) is given out again: nothing was heard of it from \(peer)")
+        case .backedUp(let key, let peer): logger.info("job \(key) takes long: \(peer) runs it too")
+        case .shardDropped(let shard): logger.debug("shard \(shard.rawValue) is handed over")
+        case .drainPhase(let phase): logger.info("drain: \(phase.rawValue)")
         }
     }
 
@@ -288,30 +356,24 @@ private final class SandboxNote: Sendable {
     }
 }
 
-extension WorkerPool: JobExecutor {}
-
-extension SlotReport {
-    init(_ statistics: SlotStatistics) {
-        let now = MonotonicClock.now
-        self.init(
-            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job, source: nil,
-            runningSeconds: statistics.jobStarted.map { (now - $0).inSeconds }, jobsDone: statistics.jobsDone,
-            rssBytes: statistics.rssBytes == 0 ? nil : statistics.rssBytes,
-            language: statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", "))
-    }
-}
-
-/// Calls back when the process is asked to end; a second signal ends nothing at once either: the deadline does.
+/// Calls back when the process is asked to end, and says whether it was for the first time.
 ///
 /// `@unchecked Sendable`: the sources are set once and only cancelled afterwards.
 private final class SignalWatch: @unchecked Sendable {
     private let sources: [any DispatchSourceSignal]
 
-    init(_ onSignal: @escaping @Sendable (String) -> Void) {
+    init(_ onSignal: @escaping @Sendable (_ name: String, _ isFirst: Bool) -> Void) {
+        let hasCome = Mutex(false)
         sources = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SIGHUP, "SIGHUP")].map { number, name in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { onSignal(name) }
+            source.setEventHandler {
+                let isFirst = hasCome.withLock { hasCome in
+                    defer { hasCome = true }
+                    return !hasCome
+                }
+                onSignal(name, isFirst)
+            }
             source.resume()
             return source
         }

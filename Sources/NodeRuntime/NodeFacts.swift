@@ -19,6 +19,8 @@ package struct NodeFacts: Sendable {
     package var processID: Int32
     package var startedAt: ContinuousClock.Instant
     package var stopDeadline: Duration
+    /// Copies wanted of each record.
+    package var replicas: Int
 
     package static let version = "0.1.0"
     package static let protocolVersion = 1
@@ -26,7 +28,8 @@ package struct NodeFacts: Sendable {
     package init(
         id: NodeID, boot: Boot, name: String, clusterName: String, dataDirectory: String, layout: ShardLayout,
         slotCount: Int, defaultLanguage: String, defaultProfile: Profile, engine: String,
-        processID: Int32, startedAt: ContinuousClock.Instant, stopDeadline: Duration
+        processID: Int32, startedAt: ContinuousClock.Instant, stopDeadline: Duration,
+        replicas: Int
     ) {
         self.id = id
         self.boot = boot
@@ -41,6 +44,7 @@ package struct NodeFacts: Sendable {
         self.processID = processID
         self.startedAt = startedAt
         self.stopDeadline = stopDeadline
+        self.replicas = replicas
     }
 }
 

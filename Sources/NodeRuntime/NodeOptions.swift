@@ -38,6 +38,10 @@ package struct NodeOptions: Sendable {
     package var logFile: String?
     /// Copies wanted of each record.
     package var replicas = 3
+    /// Memory for images that were fetched from other nodes and wait for their slots.
+    package var prefetchBytes = 256 << 20
+    /// Disk space for copies of other nodes' files.
+    package var spoolBytes = 20 << 30
 
     package init(dataDirectory: String, name: String, workers: WorkerPoolConfiguration) {
         self.dataDirectory = dataDirectory

@@ -37,24 +37,38 @@ package final class StepLoop: Sendable {
         var replies: [RequestID: CheckedContinuation<CoordinatorReply, any Error>] = [:]
         var nextRequest: UInt64 = 1
         var failure: LedgerError?
+        /// Why the ledger cannot be written now; the loop goes on reading.
+        var failing: LedgerError?
+        var latestMembers: [ClusterMember]?
         var finished = false
         var finishWaiters: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let inbox = Inbox()
+    let inbox = Inbox()
     private let shared = Mutex(Shared())
+    let send: @Sendable (NodeID, CoordinationMessage) -> Void
     private let onEvent: @Sendable (CoordinatorEvent) -> Void
+    private let onFailing: @Sendable (LedgerError?) -> Void
     private let onFailure: @Sendable (LedgerError) -> Void
     private let epoch = ContinuousClock.now
+    /// How long victims take to answer this node.
+    let steals = StealTimes()
 
     /// - Parameters:
+    ///   - send: takes a message for another node; called on the loop's thread after the commit, must not wait. What it
+    ///     loses is asked for again.
     ///   - onEvent: called on the loop's thread after the commit of the step that made the event.
-    ///   - onFailure: called once when the ledger failed; nothing that was not committed has been told to anybody.
+    ///   - onFailing: called when the ledger cannot be written but read, with the reason, and with nil when it can again.
+    ///   - onFailure: called once when the ledger failed for good; nothing that was not committed has been told to anybody.
     package init(
+        send: @escaping @Sendable (NodeID, CoordinationMessage) -> Void,
         onEvent: @escaping @Sendable (CoordinatorEvent) -> Void,
+        onFailing: @escaping @Sendable (LedgerError?) -> Void = { _ in },
         onFailure: @escaping @Sendable (LedgerError) -> Void
     ) {
+        self.send = send
         self.onEvent = onEvent
+        self.onFailing = onFailing
         self.onFailure = onFailure
     }
 
@@ -87,6 +101,13 @@ package final class StepLoop: Sendable {
     /// Puts an input in without waiting. Ignored after the loop has ended.
     package func post(_ input: CoordinatorInput) { inbox.put(input) }
 
+    /// Puts messages of a peer in, all or none. Returns false when there is no room: nothing was taken.
+    package func deliver(_ messages: [CoordinationMessage], from peer: NodeID, byteCount: Int) -> Bool {
+        guard inbox.put(messages, from: peer, byteCount: byteCount) else { return false }
+        for case .grant(let grant) in messages { steals.received(grant.number, at: now) }
+        return true
+    }
+
     /// Puts a request in and waits for its reply, which comes after the commit.
     package func ask(_ make: @Sendable (RequestID) -> CoordinatorInput) async throws -> CoordinatorReply {
         let request = shared.withLock { shared in
@@ -96,6 +117,7 @@ package final class StepLoop: Sendable {
         return try await withCheckedThrowingContinuation { continuation in
             let failure: LedgerError? = shared.withLock { shared in
                 if shared.finished { return shared.failure ?? LedgerError(.other, "the node is stopping") }
+                if let failing = shared.failing { return failing }
                 shared.replies[request] = continuation
                 return nil
             }
@@ -125,19 +147,21 @@ package final class StepLoop: Sendable {
         }
     }
 
-    private var now: Instant {
+    var now: Instant {
         Instant(nanoseconds: (ContinuousClock.now - epoch).nanoseconds + 1)
     }
 
     private func run(_ coordinator: inout Coordinator, _ parts: Parts) {
         do throws(LedgerError) {
-            // The first step has no inputs: it starts what an earlier process left pending.
-            try step([], &coordinator, parts.ledger, parts.executor)
-            while true {
-                let wait = coordinator.nextDeadline.map { max(0, ($0 - now).inSeconds) }
-                let deadline = wait.map { Date(timeIntervalSinceNow: $0) }
-                guard let inputs = inbox.take(limit: Limits.stepInputCount, until: deadline) else { break }
-                try step(inputs, &coordinator, parts.ledger, parts.executor)
+            var isOpen = true
+            while isOpen {
+                do throws(LedgerError) {
+                    try serve(&coordinator, parts)
+                    isOpen = false
+                } catch {
+                    guard Self.isEndurable(error) else { throw error }
+                    isOpen = try endure(error, &coordinator, parts)
+                }
             }
             try parts.close()
             finish(with: nil)
@@ -149,6 +173,18 @@ package final class StepLoop: Sendable {
         }
     }
 
+    /// Steps until the inbox is closed.
+    private func serve(_ coordinator: inout Coordinator, _ parts: Parts) throws(LedgerError) {
+        // The first step has no inputs: it starts what an earlier process left pending.
+        try step([], &coordinator, parts.ledger, parts.executor)
+        while true {
+            let wait = coordinator.nextDeadline.map { max(0, ($0 - now).inSeconds) }
+            let deadline = wait.map { Date(timeIntervalSinceNow: $0) }
+            guard let inputs = inbox.take(limit: Limits.stepInputCount, until: deadline) else { return }
+            try step(inputs, &coordinator, parts.ledger, parts.executor)
+        }
+    }
+
     private func step(
         _ inputs: [CoordinatorInput], _ coordinator: inout Coordinator, _ ledger: any Ledger,
         _ executor: any JobExecutor
@@ -156,15 +192,58 @@ package final class StepLoop: Sendable {
         var effects: [CoordinatorEffect] = []
         let now = now
         try ledger.begin()
-        for input in inputs { try coordinator.handle(input, at: now, ledger: ledger, into: &effects) }
+        for input in inputs {
+            remember(input)
+            try coordinator.handle(input, at: now, ledger: ledger, into: &effects)
+        }
         try coordinator.finishStep(at: now, ledger: ledger, into: &effects)
         try ledger.commit()
-        let snapshot = coordinator.snapshot
+        publish(coordinator.snapshot)
+        for effect in effects { release(effect, executor) }
+    }
+
+    /// Keeps what a core needs that is made anew.
+    func remember(_ input: CoordinatorInput) {
+        if case .members(let list) = input { shared.withLock { $0.latestMembers = list } }
+    }
+
+    var latestMembers: [ClusterMember]? { shared.withLock { $0.latestMembers } }
+
+    /// Why the ledger cannot be written now; nil while it can.
+    package var failing: LedgerError? { shared.withLock { $0.failing } }
+
+    func publish(_ snapshot: CoordinatorSnapshot) {
+        let now = now
         shared.withLock { shared in
             shared.snapshot = snapshot
             shared.rate.note(snapshot.counters.done + snapshot.counters.failed, at: now)
         }
-        for effect in effects { release(effect, executor) }
+    }
+
+    /// Begins or ends the time in which the ledger cannot be written. Whoever waits for a reply hears of it.
+    func note(failing error: LedgerError?) {
+        let (replies, isNews) = shared.withLock { shared in
+            let isNews = shared.failing?.kind != error?.kind
+            shared.failing = error
+            defer { if error != nil { shared.replies = [:] } }
+            return (error == nil ? [] : Array(shared.replies.values), isNews)
+        }
+        if let error { for reply in replies { reply.resume(throwing: error) } }
+        if isNews { onFailing(error) }
+    }
+
+    /// Refuses what a client asks while nothing can be written; returns whether it was that.
+    func refuse(_ input: CoordinatorInput) -> Bool {
+        let request: RequestID
+        switch input {
+        case .openBatch(let asked, _), .submit(let asked, _), .operate(let asked, _), .pause(let asked),
+            .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _):
+            request = asked
+        case .finished, .drain, .cancelDrain, .stop, .members, .loads, .message: return false
+        }
+        let (reply, error) = shared.withLock { ($0.replies.removeValue(forKey: request), $0.failing) }
+        reply?.resume(throwing: error ?? LedgerError(.other, "the ledger cannot be written"))
+        return true
     }
 
     private func release(_ effect: CoordinatorEffect, _ executor: any JobExecutor) {
@@ -174,10 +253,10 @@ package final class StepLoop: Sendable {
         case .reply(let request, let reply):
             shared.withLock { $0.replies.removeValue(forKey: request) }?.resume(returning: reply)
         case .event(let event): onEvent(event)
-        case .replicate(let peer, _):
-            // A cluster of one has no peer; the transport between nodes takes these.
-            inbox.put(.replicationFailed(peer))
-        case .acknowledge: break
+        case .interrupt(let slot): executor.interrupt(slot)
+        case .send(let peer, let message):
+            if case .steal(let request) = message { steals.sent(request.number, at: now) }
+            send(peer, message)
         }
     }
 

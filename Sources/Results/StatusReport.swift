@@ -47,6 +47,7 @@ package struct StatusReport: Sendable {
             ("images_per_dollar", .known(work.hasImagesPerDollar, work.imagesPerDollar)),
             ("complete", .bool(work.complete)), ("unknown_shards", .unsigned(work.unknownShards)),
             ("deferred", .known(work.hasDeferred, work.deferred)),
+            ("unreachable", .known(work.hasUnreachable, work.unreachable)),
         ])
     }
 
@@ -103,6 +104,18 @@ package struct StatusReport: Sendable {
             ("data_dir", .known(node.hasDataDir, node.dataDir)),
             ("datagrams_blocked", node.hasDatagramsBlocked ? .bool(node.datagramsBlocked) : .null),
             ("seconds_to_drain", .known(node.hasSecondsToDrain, node.secondsToDrain)),
+            ("leased", .known(node.hasLeased, node.leased)), ("held", .known(node.hasHeld, node.held)),
+            ("steal_answers", .known(node.hasStealAnswers, node.stealAnswers)),
+            ("steal_ms_median", .known(node.hasStealMsMedian, node.stealMsMedian)),
+            ("steal_ms_p99", .known(node.hasStealMsP99, node.stealMsP99)),
+            ("drain_reason", .known(node.hasDrainReason, node.drainReason)),
+            ("ledger", .known(node.hasLedger, node.ledger)),
+            ("malformed_requests", .known(node.hasMalformedRequests, node.malformedRequests)),
+            (
+                "refused_connections",
+                .object(
+                    node.refusedConnections.sorted { $0.key < $1.key }.map { ($0.key, JSONValue.unsigned($0.value)) })
+            ),
             ("slots", .array(node.slots.map(json))),
         ]
     }

@@ -1,30 +1,8 @@
 // One node in full: `node status NODE`, and what a node alone shows of itself.
 
-package import Wire
+internal import Wire
 
 extension StatusReport {
-    /// The report with one node: of that name, of that id, or of the only id that begins so.
-    ///
-    /// Throws `AdminError` when none or more than one is meant: names are labels, and two nodes may have the same.
-    package func selecting(_ text: String) throws(AdminError) -> StatusReport {
-        let nodes = response.nodes
-        var found = nodes.filter { $0.id == text }
-        if found.isEmpty { found = nodes.filter { $0.name == text } }
-        if found.isEmpty, !text.isEmpty { found = nodes.filter { $0.id.hasPrefix(text.lowercased()) } }
-        guard found.count == 1 else {
-            let shown = HumanText.printable(text)
-            if found.isEmpty {
-                throw AdminError.notFound("no member is called \(shown)", hint: "see the list: node status")
-            }
-            throw AdminError(
-                code: "ambiguous", message: "\(found.count) members are called \(shown)",
-                hint: "name one by its id: \(found.prefix(5).map(\.id).joined(separator: ", "))")
-        }
-        var selected = response
-        selected.nodes = found
-        return StatusReport(selected)
-    }
-
     /// Everything that is known about each node of the report.
     package func detail(width: Int) -> String {
         var lines: [String] = []
@@ -64,14 +42,24 @@ extension StatusReport {
                     + "\(count(node.hasShardsHeld, node.shardsHeld)) held"
             ),
             ("stolen", "\(count(node.hasStolenIn, node.stolenIn)) in, \(count(node.hasStolenOut, node.stolenOut)) out"),
+            (
+                "leases",
+                "\(count(node.hasLeased, node.leased)) given, \(count(node.hasHeld, node.held)) taken"
+            ),
             ("outbox", count(node.hasOutbox, node.outbox)),
             ("suspicions refuted", count(node.hasSuspicionsRefuted, node.suspicionsRefuted)),
         ]
         if node.hasDrainDeadline { facts.append(("ends within", HumanText.duration(node.drainDeadline))) }
+        if node.hasDrainReason { facts.append(("because", HumanText.printable(node.drainReason))) }
+        if !node.ledger.isEmpty { facts.append(("ledger", HumanText.printable(node.ledger))) }
         if node.hasDatagramsBlocked {
             facts.append(("datagrams", node.datagramsBlocked ? "blocked: TCP answers, UDP does not" : "arrive"))
         }
         if let dropped = droppedText(node) { facts.append(("dropped", dropped)) }
+        if let refused = refusedText(node) { facts.append(("refused connections", refused)) }
+        if node.hasMalformedRequests, node.malformedRequests > 0 {
+            facts.append(("malformed requests", HumanText.count(node.malformedRequests)))
+        }
         if node.hasPid { facts.append(("process", String(node.pid))) }
         if node.hasUptimeSeconds { facts.append(("up", HumanText.duration(node.uptimeSeconds))) }
         if node.hasRssBytes { facts.append(("memory", HumanText.bytes(node.rssBytes))) }

@@ -65,7 +65,11 @@ struct MemberTable {
         case "draining": 3
         case "left": 6
         default:
-            if node.hasDatagramsBlocked, node.datagramsBlocked { 2 } else { node.hasPaused && node.paused ? 4 : 5 }
+            if !node.ledger.isEmpty || (node.hasDatagramsBlocked && node.datagramsBlocked) {
+                2
+            } else {
+                node.hasPaused && node.paused ? 4 : 5
+            }
         }
     }
 
@@ -74,7 +78,12 @@ struct MemberTable {
         case "dead": .bad
         case "suspect", "draining": .doubtful
         case "left": .gone
-        default: node.hasDatagramsBlocked && node.datagramsBlocked ? .doubtful : .plain
+        default:
+            if !node.ledger.isEmpty {
+                .bad
+            } else {
+                node.hasDatagramsBlocked && node.datagramsBlocked ? .doubtful : .plain
+            }
         }
     }
 
@@ -134,6 +143,7 @@ struct MemberTable {
 
     private static func notes(_ node: Ocr_V1_NodeStatus) -> String {
         var notes: [String] = []
+        if !node.ledger.isEmpty { notes.append("LEDGER CANNOT BE WRITTEN") }
         if node.hasDatagramsBlocked, node.datagramsBlocked { notes.append("udp blocked") }
         if node.hasPaused, node.paused { notes.append("paused") }
         if node.hasDrainDeadline { notes.append("ends within \(HumanText.duration(node.drainDeadline))") }

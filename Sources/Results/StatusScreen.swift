@@ -135,9 +135,13 @@ extension StatusReport {
     }
 
     /// Datagrams that a node dropped, the most frequent reason first; nil when there are none.
-    package static func droppedText(_ node: Ocr_V1_NodeStatus) -> String? {
-        let reasons = node.droppedDatagrams.filter { $0.value > 0 }
-            .sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+    package static func droppedText(_ node: Ocr_V1_NodeStatus) -> String? { reasonText(node.droppedDatagrams) }
+
+    /// Connections that were refused or failed, the most frequent reason first; nil when there are none.
+    package static func refusedText(_ node: Ocr_V1_NodeStatus) -> String? { reasonText(node.refusedConnections) }
+
+    private static func reasonText(_ counts: [String: UInt64]) -> String? {
+        let reasons = counts.filter { $0.value > 0 }.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
         if reasons.isEmpty { return nil }
         return reasons.map { "\(HumanText.count($0.value)) \(HumanText.printable($0.key))" }.joined(separator: ", ")
     }

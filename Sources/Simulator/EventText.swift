@@ -17,8 +17,11 @@ extension World {
             "sees that \(name(of: identity.id)) has started anew (boot \(previous.rawValue) -> \(identity.boot.rawValue))"
         case .suspected(let id, let accuser): "suspects \(name(of: id)), on the word of \(name(of: accuser))"
         case .cleared(let id): "no longer suspects \(name(of: id)), which has refuted"
+        case .died(let id, let accuser) where id == accuser:
+            "knows that \(name(of: id)) has ended and will come back"
         case .died(let id, let accuser): "holds \(name(of: id)) for dead, convicted by \(name(of: accuser))"
         case .departed(let id): "knows that \(name(of: id)) has left"
+        case .standingChanged(let id, let standing): "knows that \(name(of: id)) is \(standing)"
         case .forgotten(let id): "forgets \(name(of: id))"
         case .refuted(let incarnation, let accuser):
             "refutes the accusation by \(name(of: accuser)) (incarnation \(incarnation))"
@@ -52,6 +55,7 @@ extension World {
         let updates = packet.updates.map { update in
             "\(name(of: update.identity.id)) \(update.status) \(update.identity.boot.rawValue).\(update.incarnation)"
                 + (update.accuser.map { " by \(name(of: $0))" } ?? "")
+                + (update.facts.map { $0.standing == .serving ? "" : " \($0.standing)" } ?? "")
         }
         return updates.isEmpty ? kind : kind + " [" + updates.joined(separator: ", ") + "]"
     }
@@ -71,7 +75,9 @@ extension World {
         case .probeRequested(_, let packet): "\(name(of: packet.sender.id)) over TCP: \(text(packet))"
         case .probed(_, let packet?): "\(name(of: packet.sender.id)) over TCP: \(text(packet))"
         case .probed(_, nil): "no answer over TCP"
+        case .standing(let standing): "be \(standing)"
         case .leave: "leave"
+        case .leaveForRestart: "leave for a restart"
         }
     }
 

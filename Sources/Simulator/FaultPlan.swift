@@ -31,7 +31,7 @@ package struct FaultPlan: Sendable {
 
     private enum Fault: Int, CaseIterable {
         case crash, crashOfMachine, restart, pause, stalls, partition, oneWay, isolation, datagrams, leave, join, loss
-        case latency, clone, restoredBoot
+        case latency, clone, restoredBoot, standing, leaveForRestart
     }
 
     /// Who was touched by a fault is blamed for nothing until it is over and has been forgotten by all.
@@ -126,6 +126,13 @@ package struct FaultPlan: Sendable {
             }
             world.after(duration) { $0.mendPaths() }
         case .leave: if running.count > 1 { world.leave(node) }
+        case .leaveForRestart:
+            // It runs until its word is out.
+            excuse(node, world)
+            world.leaveForRestart(node)
+        case .standing:
+            let all = MemberStanding.allCases
+            world.change(node, to: all[world.chance.number(below: all.count)])
         case .join:
             if world.nodes.count < 2 * nodes.upperBound { world.start(world.addNode(), seeds: [node]) }
         case .loss: world.network = .losing(0.2)

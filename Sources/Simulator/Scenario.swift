@@ -8,7 +8,8 @@
 //     20 lose b            the machine is gone
 //     30 restart b         with a new boot and the members it remembers; `via a` adds a seed
 //     20 pause b           SIGSTOP            25 continue b
-//     20 leave b
+//     20 leave b           20 leave-for-restart b
+//     20 drain b           it says that it goes            25 serve b      … and that it stays
 //     20 partition a b | c
 //     20 cut a > b         one direction      20 cut-udp a b    datagrams of both directions
 //     60 mend              all paths work again
@@ -84,7 +85,10 @@ package struct Scenario {
 
     private static func view(of node: SimulatedNode, in world: World) -> String {
         guard node.isRunning else { return "does not run" }
-        return node.core.members.map { "\(world.name(of: $0.identity.id)) \($0.status)" }.joined(separator: ", ")
+        return node.core.members.map { member in
+            let standing = member.facts.standing == .serving ? "" : " (\(member.facts.standing))"
+            return "\(world.name(of: member.identity.id)) \(member.status)\(standing)"
+        }.joined(separator: ", ")
     }
 
     private func carryOut(_ command: Command, in world: World) throws(SyntaxError) {
@@ -104,6 +108,12 @@ package struct Scenario {
         case "pause": for node in try nodes(words[...], in: world, command.line) { world.pause(node) }
         case "continue": for node in try nodes(words[...], in: world, command.line) { world.goOn(node) }
         case "leave": for node in try nodes(words[...], in: world, command.line) { world.leave(node) }
+        case "leave-for-restart":
+            for node in try nodes(words[...], in: world, command.line) { world.leaveForRestart(node) }
+        case "drain", "serve":
+            for node in try nodes(words[...], in: world, command.line) {
+                world.change(node, to: verb == "drain" ? .draining : .serving)
+            }
         case "partition":
             let groups = words.split(separator: "|").map(Array.init)
             world.partition { node in groups.firstIndex { $0.contains(node.name) } ?? 0 }

@@ -30,6 +30,7 @@ package struct TraceHash: Hashable, Sendable {
         add(update.identity)
         add(UInt64(update.incarnation) << 8 | UInt64(update.status.rawValue))
         if let accuser = update.accuser { add(accuser) }
+        if let facts = update.facts { add(UInt64(facts.standing.rawValue)) }
     }
 
     mutating func add(_ load: LoadRecord) {
@@ -94,6 +95,8 @@ package struct TraceHash: Hashable, Sendable {
             add(stream.rawValue)
             if let packet { add(packet) }
         case .leave: add(9)
+        case .standing(let standing): add(10 << 8 | UInt64(standing.rawValue))
+        case .leaveForRestart: add(20)
         }
     }
 
@@ -152,6 +155,7 @@ package struct TraceHash: Hashable, Sendable {
             case .rejected(let id, _, _): (36, id)
             case .identityDoubted: (37, nil)
             case .tableFull(let id): (38, id)
+            case .standingChanged(let id, let standing): (39 << 8 | UInt64(standing.rawValue), id)
             }
         add(tag)
         if let id { add(id) }

@@ -1,6 +1,6 @@
 // What happens to the nodes of a world: starts and ends of processes, stalls and pauses, cuts of the network.
 
-internal import ClusterModel
+package import ClusterModel
 internal import Membership
 
 extension World {
@@ -47,13 +47,13 @@ extension World {
         node.inboxDatagramCount = 0
         node.timerAt = nil
         node.hasPlannedStall = false
-        let zone = "zone-\(node.index % 3)"
+        let zone = zone(of: node)
         node.core = Membership(
             configuration: configuration, cluster: Self.cluster,
             identity: MemberIdentity(id: node.id, boot: node.boot, session: chance.generator.next()),
             facts: MemberFacts(name: node.name, endpoint: node.endpoint, zone: zone, version: "1.0.0"),
             seed: chance.generator.next(), at: node.local(now))
-        node.figures = LoadFigures(workers: 8, busy: 8, backlog: 1_000, secondsToDrain: 600)
+        node.figures = firstFigures
         handle(.load(node.figures), by: node)
         let endpoints = node.remembered.map(\.endpoint) + seeds.filter { $0 !== node }.map(\.endpoint)
         if !endpoints.isEmpty { handle(.join(endpoints), by: node) }
@@ -63,12 +63,20 @@ extension World {
         if stalls != nil { planStall(of: node) }
     }
 
+    func zone(of node: SimulatedNode) -> String { zoneCount == 0 ? "" : "zone-\(node.index % zoneCount)" }
+
     /// The process ends without a word: killed, or its machine lost.
     package func crash(_ node: SimulatedNode, withMachine: Bool = false) {
         if node.isRunning { end(node, withMachine ? .gone : .stopped) }
     }
 
     package func leave(_ node: SimulatedNode) { if node.isRunning { deliver(.leave, to: node) } }
+
+    package func leaveForRestart(_ node: SimulatedNode) { if node.isRunning { deliver(.leaveForRestart, to: node) } }
+
+    package func change(_ node: SimulatedNode, to standing: MemberStanding) {
+        if node.isRunning { deliver(.standing(standing), to: node) }
+    }
 
     func end(_ node: SimulatedNode, _ state: SimulatedNode.State) {
         node.state = state
@@ -158,5 +166,11 @@ extension World {
         let running = running
         guard let first = running.first else { return true }
         return running.allSatisfy { $0.core.digest == first.core.digest && $0.core.presentCount == running.count }
+            && running.allSatisfy { node in Self.standings(node) == Self.standings(first) }
+    }
+
+    /// Of all that the node remembers, the dead included: by id.
+    private static func standings(_ node: SimulatedNode) -> [MemberStanding] {
+        node.core.members.map(\.facts.standing)
     }
 }

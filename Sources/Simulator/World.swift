@@ -49,6 +49,10 @@ package final class World {
     package internal(set) var stalls: StallModel?
     /// Mean time between two changes of a node's own load; nil when they never change.
     package var loadChangeMean: Duration? = .seconds(5)
+    /// What a node says of its load when it starts.
+    package var firstFigures = LoadFigures(workers: 8, busy: 8, backlog: 1_000, secondsToDrain: 600)
+    /// Failure domains over which the nodes are spread; 0 for none.
+    package var zoneCount = 3
     /// Datagrams that a receive buffer holds while its process does not run: Linux' default of 212,992 bytes, of which
     /// each datagram takes some 2,000 with its bookkeeping.
     package var receiveBufferCount = 100
@@ -96,6 +100,16 @@ package final class World {
     func node(at endpoint: Endpoint) -> SimulatedNode? {
         let index = Int(endpoint.address.low & 0xFF_FFFF) - 1
         return nodes.indices.contains(index) ? nodes[index] : nil
+    }
+
+    /// Forgets what was planned and who is told: plans and hooks may hold whoever owns this world. Nothing runs any more.
+    func close() {
+        queue = EventQueue<Event>()
+        onEvent = nil
+        onStep = nil
+        onTrace = nil
+        onHold = nil
+        onEnd = nil
     }
 
     // MARK: Time

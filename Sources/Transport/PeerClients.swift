@@ -3,7 +3,8 @@
 // A connection belongs to an endpoint and to the node that is expected there. It is shared by all calls to it, closed
 // when it was idle for a while, given up when it is one too many (least recently used first), when the keyring changes,
 // or when a call timed out on it and nothing at all was heard meanwhile (a peer that died without a word, a path that
-// changed). A call that finds its connection broken is made once more on a new one; then its failure stands.
+// changed). A call that finds its connection broken is made once more on a new one; then its failure stands. So a node may
+// get a request twice.
 
 package import struct ClusterModel.Endpoint
 package import struct ClusterModel.NodeID
@@ -67,7 +68,7 @@ package final class PeerClients: Sendable {
 
     // MARK: Calls
     //
-    // In all of them: `member` is the node that has to answer, nil for any (a seed whose id is not known yet). `timeout`
+    // Those of work are in PeerClients+Work.swift. In all of them: `member` is the node that has to answer, nil for any (a seed whose id is not known yet). `timeout`
     // is for everything, connecting included. A cancelled task gets its failure at once.
 
     /// Push/pull of all that two nodes know about members.
@@ -99,21 +100,57 @@ package final class PeerClients: Sendable {
         await call(request, endpoint, member, timeout) { try await $0.keyring(request, options: $1) }
     }
 
-    private func call<Response: Sendable>(
-        _ request: any Message, _ endpoint: Endpoint, _ member: NodeID?, _ timeout: Duration,
-        _ body: @Sendable (PeerClient, CallOptions) async throws -> Response
-    ) async -> Result<Response, PeerFailure> {
-        let deadline = NIODeadline.now() + TimeAmount(timeout)
-        // A server breaks the stream of a request above its limit without a word of why.
-        if let byteCount = try? (request.serializedBytes() as [UInt8]).count, byteCount > requestByteLimit {
-            return .failure(.tooLarge(endpoint, byteCount: byteCount, limit: requestByteLimit))
+    // MARK: Attempts
+
+    /// What bounds a call in time.
+    enum Patience {
+        /// Everything, connecting included.
+        case total(Duration)
+        /// Connecting, and then each wait for the other side.
+        case silence(Duration)
+
+        var duration: Duration {
+            switch self {
+            case .total(let duration), .silence(let duration): duration
+            }
         }
+    }
+
+    func call<Response: Sendable>(
+        _ request: any Message, estimatedByteCount: Int? = nil, _ endpoint: Endpoint, _ member: NodeID?,
+        _ timeout: Duration, _ body: @Sendable (PeerClient, CallOptions) async throws -> Response
+    ) async -> Result<Response, PeerFailure> {
+        let isFarBelow = estimatedByteCount.map { $0 < requestByteLimit / 2 } ?? false
+        if !isFarBelow, let failure = tooLarge(request, endpoint) { return .failure(failure) }
+        return await attempt(endpoint, member, .total(timeout)) { client, options, _ in try await body(client, options)
+        }
+    }
+
+    /// A server breaks the stream of a request above its limit without a word of why.
+    func tooLarge(_ request: any Message, _ endpoint: Endpoint) -> PeerFailure? {
+        guard let byteCount = try? (request.serializedBytes() as [UInt8]).count, byteCount > requestByteLimit else {
+            return nil
+        }
+        return .tooLarge(endpoint, byteCount: byteCount, limit: requestByteLimit)
+    }
+
+    /// - Parameters:
+    ///   - canRepeat: whether the call may be made once more when its connection broke.
+    ///   - body: makes the call; gets the connection's thread too.
+    func attempt<Response: Sendable>(
+        _ endpoint: Endpoint, _ member: NodeID?, _ patience: Patience,
+        canRepeat: @Sendable () -> Bool = { true },
+        _ body: @Sendable (PeerClient, CallOptions, any EventLoop) async throws -> Response
+    ) async -> Result<Response, PeerFailure> {
+        let timeout = patience.duration
+        var deadline = NIODeadline.now() + TimeAmount(timeout)
         var failure = PeerFailure.cancelled(endpoint)
         for attempt in 1...Self.attemptCount {
             guard !Task.isCancelled, let connection = acquire(Target(endpoint: endpoint, member: member)) else {
                 return .failure(.cancelled(endpoint))
             }
             defer { connection.end() }
+            if case .silence = patience { deadline = .now() + TimeAmount(timeout) }
             let client: PeerClient
             do {
                 client = try await connection.client(until: deadline, timeout: timeout)
@@ -125,19 +162,19 @@ package final class PeerClients: Sendable {
             }
             let start = NIODeadline.now()
             var options = CallOptions.defaults
-            options.timeout = .nanoseconds(max(0, (deadline - start).nanoseconds))
+            if case .total = patience { options.timeout = .nanoseconds(max(0, (deadline - start).nanoseconds)) }
             // The wrapped channel of gRPC takes the limit of requests for the one of responses; requests are bounded by
             // the server.
             options.maxRequestMessageBytes = TransportLimits.responseByteCount
             options.maxResponseMessageBytes = TransportLimits.responseByteCount
             do {
-                return .success(try await body(client, options))
+                return .success(try await body(client, options, connection.eventLoop))
             } catch {
                 failure = .call(error, to: endpoint, timeout: timeout)
                 if Task.isCancelled { return .failure(.cancelled(endpoint)) }
             }
             switch failure.kind {
-            case .closed where attempt < Self.attemptCount: connection.retire()
+            case .closed where attempt < Self.attemptCount && canRepeat(): connection.retire()
             case .timedOut:
                 if !connection.hasHeard(since: start) { connection.retire() }
                 return .failure(failure)

@@ -31,7 +31,7 @@ final class PeerConnection: Sendable {
     let endpoint: Endpoint
     /// The only node whose certificate is accepted; nil takes any with a key of the ring.
     let member: NodeID?
-    private let eventLoop: any EventLoop
+    let eventLoop: any EventLoop
     private let ready: EventLoopPromise<PeerClient>
     private let finished: EventLoopPromise<Void>
     private let state: Mutex<State>

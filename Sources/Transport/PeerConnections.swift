@@ -53,6 +53,10 @@ final class ConnectionRegistry: Sendable {
         state.withLock { $0.entries[remote + " " + local]?.peer.node }
     }
 
+    func eventLoop(ofConnection remote: String, _ local: String) -> (any EventLoop)? {
+        state.withLock { $0.entries[remote + " " + local]?.channel.eventLoop }
+    }
+
     /// Counts a new connection. Returns false for one too many; it has to be closed.
     func admit() -> Bool {
         state.withLock { state in

@@ -4,6 +4,7 @@ internal import ClusterModel
 internal import GRPCCore
 internal import Glibc
 internal import NIOCore
+package import Wire
 
 /// Nothing came back from a node, or nothing that counts.
 package struct PeerFailure: Error, Hashable, Sendable, CustomStringConvertible {
@@ -24,8 +25,10 @@ package struct PeerFailure: Error, Hashable, Sendable, CustomStringConvertible {
         case closed
         /// A message above the limits.
         case tooLarge = "too large"
-        /// The node answered with an error.
+        /// The node answered with an error; `answer` has it where the node meant it for a person.
         case failed
+        /// The caller's own closure, which takes or gives the messages of a stream, threw an error.
+        case stopped
         /// The caller's task was cancelled, or the clients were closed.
         case cancelled
         /// This machine could not make a connection.
@@ -34,10 +37,13 @@ package struct PeerFailure: Error, Hashable, Sendable, CustomStringConvertible {
 
     package let kind: Kind
     package let message: String
+    /// What the node's handler threw, with its hint and exit code.
+    package let answer: AdminError?
 
-    package init(_ kind: Kind, _ message: String) {
+    package init(_ kind: Kind, _ message: String, answer: AdminError? = nil) {
         self.kind = kind
         self.message = message
+        self.answer = answer
     }
 
     package var description: String { message }
@@ -138,9 +144,14 @@ package struct PeerFailure: Error, Hashable, Sendable, CustomStringConvertible {
 
     /// What gRPC says about a call on an established connection.
     static func call(_ error: any Error, to endpoint: Endpoint, timeout: Duration) -> PeerFailure {
+        if let failure = error as? PeerFailure { return failure }
         if error is CancellationError { return cancelled(endpoint) }
+        if error is SilenceExpired { return silent(endpoint, stage: .established, after: timeout) }
         guard let error = error as? RPCError else {
             return PeerFailure(.closed, "the connection to \(endpoint) broke: \(error)")
+        }
+        if let answer = AdminError(error) {
+            return PeerFailure(.failed, "\(endpoint) answered: \(answer.message)", answer: answer)
         }
         switch error.code {
         case .deadlineExceeded: return silent(endpoint, stage: .established, after: timeout)

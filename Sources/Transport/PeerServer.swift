@@ -30,8 +30,11 @@ package final class PeerServer: Sendable {
     ///   - endpoint: where to listen; port 0 lets the system choose, "::" takes IPv4 too.
     ///   - node: the id that the server's certificate names.
     ///   - keyring: peers with any of its keys are served; the server's certificate is of the primary one.
-    package init(endpoint: Endpoint, node: NodeID, keyring: Keyring, handler: any PeerHandler) throws(TransportFailure)
-    {
+    ///   - streamSilence: a streaming call ends when its caller says nothing, or takes nothing, for so long.
+    package init(
+        endpoint: Endpoint, node: NodeID, keyring: Keyring, handler: any PeerHandler,
+        streamSilence: Duration = TransportLimits.streamSilence
+    ) throws(TransportFailure) {
         self.endpoint = endpoint
         self.node = node
         identity = Mutex(try TLSIdentity(node: node, keyring: keyring))
@@ -48,7 +51,7 @@ package final class PeerServer: Sendable {
         config.connection.maxIdleTime = TransportLimits.serverIdleTimeout
         server = GRPCServer(
             transport: HTTP2ServerTransport.Custom(listenerFactory: listener, config: config),
-            services: [PeerService(handler: handler, registry: registry)])
+            services: [PeerService(handler: handler, registry: registry, streamSilence: streamSilence)])
         current.set(self)
     }
 

@@ -4,10 +4,17 @@ internal import Glibc
 
 /// Named bounds of the transport. Every one is a bound on what a peer, or a mistake, can make a node spend.
 package enum TransportLimits {
-    /// A message that a node sends to another one (DESIGN §5: the state of 1,000 members has some 100 kB).
-    package static let requestByteCount = 4 << 20
-    /// An answer; a node's report may carry the status of many batches.
-    package static let responseByteCount = 16 << 20
+    /// A message that a node sends to another one: the largest result (`Limits.resultByteCount`) with what goes around it.
+    package static let requestByteCount = 20 << 20
+    /// An answer, or one message of a stream of answers; an exported job comes with its result.
+    package static let responseByteCount = 20 << 20
+    /// Bytes of a file in one message.
+    package static let chunkByteCount = 256 << 10
+    /// Calls of `Deliver` that run at a time: for one peer, and for all. Further ones are answered `busy`.
+    package static let deliverCallCount = 8
+    package static let deliverTotalCount = 64
+    /// A server ends a streaming call whose caller says nothing, or takes nothing, for so long.
+    package static let streamSilence = Duration.seconds(60)
     /// HTTP/2 window on both sides: larger ones collapse under TLS, the server's default of 64 KiB is slow.
     package static let windowByteCount = 1 << 20
     /// Connections that a server holds at a time; the next one is closed when it arrives.

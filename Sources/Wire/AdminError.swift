@@ -1,5 +1,6 @@
 // How a refusal travels from the node to a command: code, message and hint, and the exit code of CLI.md.
 
+internal import ClusterModel
 package import GRPCCore
 
 /// An error of the admin interface as a person sees it.
@@ -46,7 +47,12 @@ extension AdminError: RPCErrorConvertible {
         case 3: .failedPrecondition
         case 64: .invalidArgument
         case 69: .unavailable
-        default: code == "not-found" ? .notFound : .unknown
+        default:
+            switch code {
+            case "not-found", Failure.Code.sourceMissing.name: .notFound
+            case Failure.Code.sourceUnreadable.name: .permissionDenied
+            default: .unknown
+            }
         }
     }
 

@@ -26,7 +26,7 @@ extension DroppedDatagram {
     init(_ error: PacketError) {
         self =
             switch error {
-            case .malformed: .malformed
+            case .malformed, .unknownKind: .malformed
             case .wrongCluster: .wrongCluster
             case .unknownProtocol: .unknownProtocol
             }

@@ -27,6 +27,7 @@ extension GossipCodec {
         message.endpoint = encode(facts.endpoint)
         message.zone = facts.zone
         message.version = facts.version
+        message.standing = UInt32(facts.standing.rawValue)
         return message
     }
 
@@ -76,7 +77,13 @@ extension GossipCodec {
     package static func decode(_ message: Ocr_V1_FactsMessage) throws(PacketError) -> MemberFacts {
         MemberFacts(
             name: try label(message.name, "name"), endpoint: try decode(message.endpoint),
-            zone: try label(message.zone, "zone"), version: try label(message.version, "version"))
+            zone: try label(message.zone, "zone"), version: try label(message.version, "version"),
+            standing: standing(message.standing))
+    }
+
+    /// A standing of a later version is not serving: such a member is not given data to hold.
+    private static func standing(_ number: UInt32) -> MemberStanding {
+        UInt8(exactly: number).flatMap { MemberStanding(rawValue: $0) } ?? .draining
     }
 
     package static func decode(_ message: Ocr_V1_UpdateMessage) throws(PacketError) -> MemberUpdate {

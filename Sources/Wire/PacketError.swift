@@ -8,12 +8,15 @@ package enum PacketError: Error, Hashable, Sendable, CustomStringConvertible {
     case unknownProtocol(UInt32)
     /// From a cluster with another name or number of shards.
     case wrongCluster
+    /// A message of a kind that this version does not know: of a newer node. To be counted and passed over.
+    case unknownKind
 
     package var description: String {
         switch self {
         case .malformed(let part): "malformed: \(part)"
         case .unknownProtocol(let version): "version \(version) of the protocol is not spoken here"
         case .wrongCluster: "from a cluster with another name or number of shards"
+        case .unknownKind: "a message of a kind that this version does not know"
         }
     }
 }

@@ -4,17 +4,25 @@ import CWorkerSandbox
 import ClusterModel
 import Glibc
 
-/// A file opened for reading, owned: closed with the last reference.
+/// A file opened for reading: kept open as long as this value.
 package final class OpenedSource: Sendable {
     package let descriptor: CInt
+    /// Who closes the descriptor; nil: this value.
+    private let owner: (any AnyObject & Sendable)?
 
     /// Takes over `descriptor`: a regular file or memory file opened for reading. Its offset is neither used nor moved.
-    package init(descriptor: CInt) { self.descriptor = descriptor }
+    package init(descriptor: CInt) {
+        self.descriptor = descriptor
+        owner = nil
+    }
 
-    deinit { close(descriptor) }
+    /// Lends a descriptor that `owner` keeps open as long as it lives.
+    package init(descriptor: CInt, of owner: any AnyObject & Sendable) {
+        self.descriptor = descriptor
+        self.owner = owner
+    }
 
-    /// Asks the kernel to have the bytes in memory when they are read.
-    func prefetch() { _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_WILLNEED) }
+    deinit { if owner == nil { close(descriptor) } }
 }
 
 enum Descriptor {

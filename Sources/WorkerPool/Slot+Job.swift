@@ -15,14 +15,15 @@ extension Slot {
     }
 
     func work(
-        _ assignment: Assignment, source: Result<OpenedSource, Failure>, on worker: WorkerChild,
-        prefetched: inout Prefetched?
+        _ assignment: Assignment, source: Result<OpenedSource, Failure>, on worker: WorkerChild
     ) -> WorkerFate {
         let began = MonotonicClock.nanoseconds()
         let descriptor: CInt
         switch source {
         case .failure(let failure):
-            finish(assignment, .failed(failure), began: began)
+            // A stop or an interruption ends the waiting for a source: nothing was tried.
+            let isGivenBack = failure.code == .sourceUnreachable && (stopDeadline != nil || isInterrupted)
+            finish(assignment, isGivenBack ? .returned : .failed(failure), began: began)
             return .survived
         case .success(let opened): descriptor = opened.descriptor
         }
@@ -39,14 +40,18 @@ extension Slot {
             let death = bury(worker, patience: .seconds(2))
             callbacks.onEvent(
                 .died(slot: index, pid: worker.pid, job: nil, failure: death.failure(insideFrame: false)))
-            shared.withLock { shared in
+            let isGivenBack = shared.withLock { shared in
+                defer { shared.isInterrupted = false }
+                shared.running = nil
                 shared.statistics.job = nil
                 shared.statistics.jobStarted = nil
-                shared.queue.insert(assignment, at: 0)
+                if !shared.isInterrupted { shared.queue.insert(assignment, at: 0) }
+                return shared.isInterrupted
             }
+            if isGivenBack { callbacks.onOutcome(index, assignment, .returned, 0) }
             return .neverBegan
         }
-        switch awaitAnswer(worker, deadline: deadline, prefetched: &prefetched) {
+        switch awaitAnswer(worker, deadline: deadline) {
         case .answered(let outcome):
             worker.jobs += 1
             finish(assignment, outcome, began: began)
@@ -55,7 +60,7 @@ extension Slot {
             callbacks.onEvent(.died(slot: index, pid: worker.pid, job: assignment.key, failure: failure))
             finish(assignment, .failed(failure), began: began)
             return .ended
-        case .stopped:
+        case .givenBack:
             finish(assignment, .returned, began: began)
             return .ended
         }
@@ -64,15 +69,19 @@ extension Slot {
     private enum Answer {
         case answered(WorkOutcome)
         case died(Failure)
-        case stopped
+        /// Cut off by a stop or an interruption.
+        case givenBack
     }
 
     /// Returns with the worker idle (`answered`) or buried.
-    private func awaitAnswer(_ worker: WorkerChild, deadline: Int64, prefetched: inout Prefetched?) -> Answer {
+    private func awaitAnswer(_ worker: WorkerChild, deadline: Int64) -> Answer {
         var pageDeadline = deadline
         var page: UInt32 = 0
-        prefetchNext(&prefetched)
         while true {
+            if isInterrupted {
+                _ = bury(worker)
+                return .givenBack
+            }
             let stop = stopDeadline
             switch worker.wait(until: min(pageDeadline, stop ?? .max), wake: wake) {
             case .frame(.page(let number)):
@@ -89,15 +98,13 @@ extension Slot {
             case .frame(.failure(let failure)): return .answered(.failed(failure))
             case .frame(let frame): return .died(nonsense(worker, "a message out of place (\(frame.kind))"))
             case .broken(let error): return .died(nonsense(worker, error.text))
-            case .woken:
-                clearWake()
-                prefetchNext(&prefetched)
+            case .woken: clearWake()
             case .ended:
                 let insideFrame = worker.isInsideFrame
                 return .died(bury(worker, patience: .seconds(2)).failure(insideFrame: insideFrame))
             case .timeout:
                 _ = bury(worker)
-                if let stop, MonotonicClock.nanoseconds() >= stop { return .stopped }
+                if let stop, MonotonicClock.nanoseconds() >= stop { return .givenBack }
                 let place = page == 0 ? "the first page" : "page \(page)"
                 return .died(
                     Failure(.timeout, "\(place) took longer than \(configuration.hardDeadline.inSeconds) s"))
@@ -111,20 +118,12 @@ extension Slot {
         return Failure(.workerProtocol, "the worker sent \(what)")
     }
 
-    /// Opens the next job's source while the worker is busy, so that its first read finds it in memory.
-    private func prefetchNext(_ prefetched: inout Prefetched?) {
-        guard let next = shared.withLock({ $0.stopDeadline == nil ? $0.queue.first : nil }) else { return }
-        let isThere = prefetched.map { $0.assignment == next } ?? false
-        if isThere { return }
-        let source = callbacks.openSource(next)
-        if case .success(let opened) = source { opened.prefetch() }
-        prefetched = Prefetched(assignment: next, source: source)
-    }
-
     private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {
         shared.withLock { shared in
+            shared.running = nil
             shared.statistics.job = nil
             shared.statistics.jobStarted = nil
+            shared.isInterrupted = false
             shared.statistics.state = .idle
             if outcome != .returned { shared.statistics.jobsDone += 1 }
         }

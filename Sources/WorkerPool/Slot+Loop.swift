@@ -4,16 +4,9 @@ import ClusterModel
 import Glibc
 import Synchronization
 
-/// The source of the next job, opened while the current one runs.
-struct Prefetched {
-    let assignment: Assignment
-    let source: Result<OpenedSource, Failure>
-}
-
 extension Slot {
     func run() {
         var child: WorkerChild?
-        var prefetched: Prefetched?
         var failedStarts = 0
         while true {
             guard let worker = child ?? startWorker(&failedStarts) else {
@@ -26,13 +19,7 @@ extension Slot {
                 if !waitIdle(worker) { child = nil }
                 continue
             }
-            // A prefetched source of another job is one that was given back meanwhile.
-            let isPrefetched = prefetched.map { $0.assignment == assignment } ?? false
-            let opened = prefetched
-            prefetched = nil
-            let source: Result<OpenedSource, Failure> =
-                if isPrefetched, let opened { opened.source } else { callbacks.openSource(assignment) }
-            switch work(assignment, source: source, on: worker, prefetched: &prefetched) {
+            switch work(assignment, source: callbacks.openSource(assignment), on: worker) {
             case .survived: failedStarts = 0
             case .ended: child = nil
             case .neverBegan:
@@ -57,6 +44,7 @@ extension Slot {
         shared.withLock { shared in
             guard shared.stopDeadline == nil, !shared.queue.isEmpty else { return nil }
             let assignment = shared.queue.removeFirst()
+            shared.running = assignment
             shared.statistics.state = .busy
             shared.statistics.job = assignment.key
             shared.statistics.jobStarted = Instant(nanoseconds: MonotonicClock.nanoseconds())

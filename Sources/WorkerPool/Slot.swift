@@ -20,6 +20,10 @@ final class Slot: Sendable {
         var statistics = SlotStatistics()
         /// Monotonic nanoseconds after which running work is cut off; nil while the slot is to go on.
         var stopDeadline: Int64?
+        /// What was taken up and not answered; its source may still be on its way.
+        var running: Assignment?
+        /// It is to be given back.
+        var isInterrupted = false
         /// Processor time of children that were reaped.
         var reapedCPUSeconds = 0.0
         /// Workers that became ready.
@@ -81,6 +85,19 @@ final class Slot: Sendable {
 
     func takeLastQueued() -> Assignment? { shared.withLock { $0.queue.popLast() } }
 
+    /// Asks for the running job back, or gives the first one that has not begun.
+    func interrupt() -> (running: Assignment?, waiting: Assignment?) {
+        let found = shared.withLock { shared -> (running: Assignment?, waiting: Assignment?) in
+            if let running = shared.running {
+                shared.isInterrupted = true
+                return (running, nil)
+            }
+            return (nil, shared.queue.isEmpty ? nil : shared.queue.removeFirst())
+        }
+        if found.running != nil { signal() }
+        return found
+    }
+
     func requestStop(at deadline: Int64) {
         shared.withLock { $0.stopDeadline = min($0.stopDeadline ?? .max, deadline) }
         signal()
@@ -117,5 +134,6 @@ final class Slot: Sendable {
         _ = read(wake, &count, 8)
     }
 
+    var isInterrupted: Bool { shared.withLock { $0.isInterrupted } }
     var stopDeadline: Int64? { shared.withLock { $0.stopDeadline } }
 }

@@ -17,8 +17,9 @@ package final class WorkerPool: Sendable {
     private let callbacks: Callbacks
 
     /// - Parameters:
-    ///   - openSource: opens a job's image. Runs on the slot's thread, for the next job while the current one runs: it must
-    ///     be bounded in time, for the deadlines of the slot are watched by the same thread.
+    ///   - openSource: opens a job's image. Runs on the slot's thread when the job is taken up, and may wait for the image
+    ///     to arrive: no deadline runs yet. After `stop` it has to end soon, best with `source-unreachable`: then the job
+    ///     counts as given back.
     ///   - validate: whether a result is well-formed; runs on the slot's thread.
     ///   - onOutcome: the outcome and the milliseconds since the job was taken up; on the slot's thread, or on the
     ///     caller's of `assign`, `cancelQueued` and `stop` for what never began. It may call `assign`.
@@ -55,6 +56,18 @@ package final class WorkerPool: Sendable {
         }
     }
 
+    /// Stops what a slot runs and answers `returned` for it; its worker is killed, as at a deadline. Where nothing runs,
+    /// the job that would be the next is given back. One that waits for its source is given back when `openSource` ends:
+    /// whoever can should end it.
+    ///
+    /// - Returns: the job that runs, or whose source is awaited.
+    @discardableResult
+    package func interrupt(_ slot: SlotIndex) -> Assignment? {
+        let (running, waiting) = slots[slot.rawValue].interrupt()
+        if let waiting { callbacks.onOutcome(slot, waiting, .returned, 0) }
+        return running
+    }
+
     /// Answers `returned` for every job that has not begun.
     package func cancelQueued() {
         for slot in slots {
@@ -69,6 +82,11 @@ package final class WorkerPool: Sendable {
         for slot in slots { slot.requestStop(at: end) }
         cancelQueued()
         for slot in slots { slot.join() }
+    }
+
+    /// Cuts running jobs off at once: what `stop` does with a deadline that has passed, without waiting for it.
+    package func hasten() {
+        for slot in slots { slot.requestStop(at: MonotonicClock.nanoseconds()) }
     }
 
     /// What every slot does now, in the order of the slots.

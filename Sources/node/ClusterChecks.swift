@@ -215,6 +215,21 @@ enum ClusterChecks {
                 findings.append(Finding("datagrams", .ok, "none was dropped"))
             }
         }
+        if let own = status.nodes.first(where: { $0.id == status.answeredBy }) {
+            if let refused = StatusReport.refusedText(own) {
+                findings.append(
+                    Finding(
+                        "connections", .warn, "refused or failed since the start: \(refused)",
+                        cure: "wrong key: compare `node keys list` on both sides; else see who connects to this port"))
+            }
+            if own.hasMalformedRequests, own.malformedRequests > 0 {
+                findings.append(
+                    Finding(
+                        "connections", .warn,
+                        "\(own.malformedRequests) requests of other nodes were not within the rules",
+                        cure: "compare the versions of all nodes: `node status`"))
+            }
+        }
         for node in status.nodes where node.hasDatagramsBlocked && node.datagramsBlocked {
             findings.append(
                 Finding(

@@ -88,6 +88,8 @@ package struct RunOptions: ParsableArguments {
         options.defaultLanguage = configuration.ocr.language
         options.defaultProfile = configuration.profile
         options.replicas = configuration.cluster.replicaCount
+        options.prefetchBytes = configuration.worker.prefetchByteCount
+        options.spoolBytes = configuration.storage.spoolByteCount
         options.membership = MembershipConfiguration(configuration.membership)
         let place = try place(configuration, seeds: seeds, directory: directory) { access($0, F_OK) == 0 }
         options.seeds = place.seeds

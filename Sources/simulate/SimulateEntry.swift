@@ -13,7 +13,8 @@ struct Simulate: ParsableCommand {
         subcommands: [
             TargetsCommand.self, LoadCommand.self, CrashCommand.self, IdleCommand.self, PartitionCommand.self,
             StartCommand.self, TraceCommand.self, PlansCommand.self,
-            ScenarioCommand.self, TradeOffsCommand.self,
+            ScaleCommand.self, ScenarioCommand.self, TradeOffsCommand.self,
+            ClusterCommand.self, MutationsCommand.self,
         ],
         defaultSubcommand: TargetsCommand.self)
 }

@@ -8,11 +8,21 @@ final class LabCluster {
     private(set) var nodes: [Int: LabNode] = [:]
 
     /// A cluster of nodes 1 to `count`, formed through the first, in which all see each other alive.
-    init(nodes count: Int, of room: Int? = nil) async throws {
+    ///
+    /// - Parameters:
+    ///   - configuration: the text of every node's cluster.conf.
+    ///   - prepare: is given each node before its first start.
+    init(
+        nodes count: Int, of room: Int? = nil, configuration: String = "",
+        prepare: (LabNode) throws -> Void = { _ in }
+    ) async throws {
         lab = try NetworkLab(nodes: room ?? count)
+        try Data(configuration.utf8).write(to: URL(fileURLWithPath: lab.configuration))
         for number in 1...count {
-            nodes[number] = LabNode(number, in: lab)
-            try self[number].start(through: number == 1 ? [] : [1])
+            let node = LabNode(number, in: lab)
+            nodes[number] = node
+            try prepare(node)
+            try node.start(through: number == 1 ? [] : [1])
         }
         try await eventually("\(count) nodes see each other alive") {
             await self.allSee(.init(self.nodes.keys), "alive")
@@ -84,7 +94,7 @@ final class LabCluster {
     }
 
     /// Everything one would want to know of a failure: who sees what, and the ends of the logs.
-    private func report() async -> String {
+    func report() async -> String {
         var text = ""
         for node in nodes.values.sorted(by: { $0.number < $1.number }) {
             let view =

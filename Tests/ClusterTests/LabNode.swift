@@ -21,7 +21,11 @@ final class LabNode {
     let number: Int
     let name: String
     let dataDirectory: String
-    private let lab: NetworkLab
+    /// Directories in whose place it sees an empty one, as on a machine that does not have them.
+    var hiddenDirectories: [String] = []
+    /// Worker processes.
+    var workers = 1
+    let lab: NetworkLab
     private let logPath: String
     private var process: Process?
 
@@ -38,7 +42,7 @@ final class LabNode {
     /// Starts it: through the seeds, or with none as the first of a cluster or by the members it remembers.
     func start(through seeds: [Int] = []) throws {
         let key = lab.directory + "/cluster.key"
-        let configuration = lab.directory + "/test.conf"
+        let configuration = lab.configuration
         for path in [configuration, logPath] where !FileManager.default.fileExists(atPath: path) {
             _ = FileManager.default.createFile(atPath: path, contents: nil)
         }
@@ -49,10 +53,11 @@ final class LabNode {
         let started = Process()
         started.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         started.arguments =
-            ["--default-signal", "ip", "netns", "exec", lab.namespace(number), Places.binary]
+            ["--default-signal", "ip", "netns", "exec", lab.namespace(number), "bash", "-c", Self.script]
+            + ["\(hiddenDirectories.count)"] + hiddenDirectories + [Places.binary]
             + (seeds.isEmpty ? ["start"] : ["join"] + seeds.map { "\(lab.address($0)):7400" })
             + ["--listen", "\(lab.address(number)):7400", "--key", key, "--name", name]
-            + ["--data-dir", dataDirectory, "--config", configuration, "--workers", "1"]
+            + ["--data-dir", dataDirectory, "--config", configuration, "--workers", "\(workers)"]
         started.environment = NetworkLab.environment
         started.currentDirectoryURL = URL(fileURLWithPath: lab.directory)
         let log = try #require(FileHandle(forWritingAtPath: logPath))
@@ -64,10 +69,18 @@ final class LabNode {
         process = started
     }
 
+    /// `ip netns exec` gives each node a mount namespace of its own: what is mounted here hides from it alone.
+    private static let script = """
+        set -e
+        hidden=$0
+        while [ "$hidden" -gt 0 ]; do mount -t tmpfs hidden "$1"; shift; hidden=$((hidden - 1)); done
+        exec "$@"
+        """
+
     var isRunning: Bool { process?.isRunning ?? false }
 
     func signal(_ number: Int32) {
-        // `env` and `ip netns exec` become the program that they start: the process is the node.
+        // `env`, `ip netns exec` and the script become the program that they start: the process is the node.
         if let process, process.isRunning { kill(process.processIdentifier, number) }
     }
 
@@ -76,6 +89,12 @@ final class LabNode {
         signal(SIGKILL)
         process?.waitUntilExit()
         process = nil
+    }
+
+    /// Its machine and disk are gone: what runs is killed, the data directory removed. It is not to be started again.
+    func destroy() throws {
+        crash()
+        try NetworkLab.shell("rm -rf '\(dataDirectory)'")
     }
 
     /// Its exit code, once it has ended by itself.
@@ -151,6 +170,16 @@ enum Places {
         let besideBundle = URL(fileURLWithPath: bundle).deletingLastPathComponent().path + "/node"
         return FileManager.default.isExecutableFile(atPath: besideBundle)
             ? besideBundle : repository + "/.build/debug/node"
+    }()
+
+    /// The checker that decides over exports.
+    static let checker = repository + "/scripts/check-export.py"
+
+    /// The directory of real pages, where it is present; OCR_CORPUS names another one.
+    static let corpus: String? = {
+        let named = ProcessInfo.processInfo.environment["OCR_CORPUS"] ?? repository + "/../shared/corpus"
+        let path = URL(fileURLWithPath: named).standardizedFileURL.path
+        return FileManager.default.fileExists(atPath: path + "/manifest.csv") ? path : nil
     }()
 
     static var isLong: Bool { ProcessInfo.processInfo.environment["OCR_LONG"] != nil }

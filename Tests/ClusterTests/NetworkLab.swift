@@ -16,6 +16,8 @@ final class NetworkLab {
     let numbers: ClosedRange<Int>
     /// Goes away with the lab.
     let directory: String
+    /// The configuration file of all nodes.
+    var configuration: String { directory + "/cluster.conf" }
     private let prefix: String
     private let guardian: Process
     private let lifeline: FileHandle
@@ -163,6 +165,9 @@ final class NetworkLab {
             [ -n "$left" ] || break
         done 2>/dev/null
         for name in "$@"; do ip netns delete "$name"; done 2>/dev/null
+        while read -r _ place _; do
+            case $place in "$directory"/*) umount -l "$place" ;; esac
+        done </proc/self/mounts 2>/dev/null
         rm -rf "$directory"
         """
 

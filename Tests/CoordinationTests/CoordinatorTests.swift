@@ -198,16 +198,16 @@ struct CoordinatorTests {
         for start in stride(from: 0, to: 2_000, by: 1_000) { try world.submit(start..<(start + 1_000)) }
         try world.step(.operate(world.request(), Operation(kind: .cancel, selection: .batch(World.batch))))
         while world.coordinator.nextDeadline != nil { try world.step() }
-        #expect(world.replies.last == .changed(2_000))
+        #expect(world.replies.last == World.changed(2_000))
         #expect(try world.counts().cancelled == 2_000)
         let retry = Operation(kind: .retry(onlyFailed: true), selection: .batch(World.batch))
         try world.step(.operate(world.request(), retry))
         while world.coordinator.nextDeadline != nil { try world.step() }
-        #expect(world.replies.last == .changed(0))
+        #expect(world.replies.last == World.changed(0))
         let all = Operation(kind: .retry(onlyFailed: false), selection: .jobs([World.key(3), World.key(4)]))
         try world.step(.operate(world.request(), all))
         while world.coordinator.nextDeadline != nil { try world.step() }
-        #expect(world.replies.last == .changed(2))
+        #expect(world.replies.last == World.changed(2, found: [World.key(3), World.key(4)]))
         #expect(try world.record(3)?.epoch == 1)
         try world.step(.resume(world.request()))
         #expect(Set(world.running.map(\.assignment.key)) == [World.key(3), World.key(4)])

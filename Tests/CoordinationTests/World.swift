@@ -29,8 +29,7 @@ struct World {
         Coordinator(
             configuration: CoordinatorConfiguration(
                 node: node, slotCount: slots, layout: .standard, maximumFailures: failures,
-                maximumInterruptions: interruptions, seed: 7),
-            placement: Placement(only: node, layout: .standard))
+                maximumInterruptions: interruptions, seed: 7))
     }
 
     /// One step. Without `commit` the machine loses power before the commit: nothing of the step has happened.
@@ -48,7 +47,7 @@ struct World {
             case .recall(let slot): recalls.append(slot)
             case .reply(_, let reply): replies.append(reply)
             case .event(let event): events.append(event)
-            case .replicate, .acknowledge: break
+            case .interrupt, .send: break
             }
         }
     }
@@ -98,6 +97,10 @@ struct World {
 
     mutating func submit(_ numbers: some Sequence<Int>) throws {
         try step(.submit(request(), numbers.map { Self.submission($0) }))
+    }
+
+    static func changed(_ count: Int, found: [JobKey] = []) -> CoordinatorReply {
+        .changed(count, found: found, missing: ShardSet(layout: .standard))
     }
 
     static func result(_ seed: UInt64 = 1) -> StoredResult {

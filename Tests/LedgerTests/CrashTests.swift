@@ -14,7 +14,7 @@ struct CrashTests {
         ])
     func survives(point: String, kills: Int) throws {
         let directory = TemporaryDirectory()
-        let model = InMemoryLedger()
+        let model = InMemoryLedger(node: Workload.node)
         let seed = UInt64(point.utf8.reduce(0) { $0 + Int($1) })
         let workload = Workload(seed: seed)
         var random = SeededGenerator(seed: seed)

@@ -15,9 +15,10 @@ struct ModelTests {
         var options = LedgerOptions()
         options.checkpointPageCount = 40
         let layout = ShardLayout(exponent: 6)
-        var opened: SQLiteLedger? = try SQLiteLedger(directory: directory.path, layout: layout, options: options)
+        var opened: SQLiteLedger? = try SQLiteLedger(
+            directory: directory.path, layout: layout, identity: Workload.node, options: options)
         unowned var ledger = try #require(opened)
-        let model = InMemoryLedger()
+        let model = InMemoryLedger(layout: layout, node: Workload.node)
         let workload = Workload(seed: seed)
         var random = SeededGenerator(seed: seed ^ 0xABCD)
 
@@ -26,7 +27,7 @@ struct ModelTests {
             try body(model)
         }
 
-        func perform(_ operations: [Operation], commits: Bool) throws {
+        func perform(_ operations: [LedgerCall], commits: Bool) throws {
             try both { try $0.begin() }
             for operation in operations {
                 let answer = try operation.apply(to: ledger)
@@ -52,7 +53,8 @@ struct ModelTests {
             if isClean { try ledger.close() }
             // Without `close`, the last reference releases the lock, as the end of a process does.
             opened = nil
-            opened = try SQLiteLedger(directory: directory.path, layout: layout, options: options)
+            opened = try SQLiteLedger(
+                directory: directory.path, layout: layout, identity: Workload.node, options: options)
             ledger = try #require(opened)
             #expect(ledger.opening == LedgerOpening(wasClosedCleanly: isClean))
             #expect(ledger.boot == Boot(boot.rawValue + 1))
@@ -61,9 +63,9 @@ struct ModelTests {
     }
 
     private func compare(_ ledger: SQLiteLedger, _ model: InMemoryLedger, _ seed: UInt64) throws {
-        let seen = try Observation(ledger)
+        let seen = try Observation(ledger, layout: ledger.layout)
         #expect(seen.contradictions == [])
-        #expect(try seen == Observation(model), "seed \(seed)")
+        #expect(try seen == Observation(model, layout: ledger.layout), "seed \(seed)")
         #expect(try ledger.divergentCount() == model.divergentCount(), "seed \(seed)")
     }
 }

@@ -65,7 +65,7 @@ struct OpeningTests {
         try alter("PRAGMA user_version = 7")
         let error = error { _ = try SQLiteLedger(directory: path) }
         #expect(error?.kind == .newerSchema)
-        #expect(error?.message.contains("version 7") == true && error?.message.contains("up to 1") == true)
+        #expect(error?.message.contains("version 7") == true && error?.message.contains("up to 2") == true)
         #expect(error?.hint.isEmpty == false)
     }
 
@@ -78,15 +78,15 @@ struct OpeningTests {
         try old.close()
         var options = LedgerOptions()
         options.schema = Schema(
-            version: 3, creation: "",
-            migrations: [1: "CREATE TABLE added(a INTEGER); INSERT INTO added VALUES (1)", 2: "nonsense"])
+            version: 4, creation: "",
+            migrations: [2: "CREATE TABLE added(a INTEGER); INSERT INTO added VALUES (1)", 3: "nonsense"])
         #expect(error { _ = try SQLiteLedger(directory: path, options: options) }?.kind == .other)
         let connection = try SQLConnection(path: path + "/ledger.sqlite")
-        #expect(try connection.integer("PRAGMA user_version") == 2)
+        #expect(try connection.integer("PRAGMA user_version") == 3)
         options.schema = Schema(
-            version: 3, creation: "", migrations: [1: "not run again", 2: "ALTER TABLE added ADD COLUMN b INTEGER"])
+            version: 4, creation: "", migrations: [2: "not run again", 3: "ALTER TABLE added ADD COLUMN b INTEGER"])
         let new = try SQLiteLedger(directory: path, options: options)
-        #expect(new.opening.migratedFrom == 2)
+        #expect(new.opening.migratedFrom == 3)
         #expect(try new.connection.integer("SELECT count(*) FROM added WHERE b IS NULL") == 1)
         #expect(try Observation(new) == Observation(model))
     }
@@ -133,10 +133,12 @@ struct OpeningTests {
         try fill(try #require(ledger))
         ledger = nil
         try alter(
-            "UPDATE batches SET done = done + 5, owed = owed + 1 WHERE id = 1; DELETE FROM counts WHERE batch = 2")
+            "UPDATE batches SET done = done + 5, owed = owed + 1 WHERE id = 1; DELETE FROM counts WHERE batch = 2;"
+                + "UPDATE meta SET value = value + 7 WHERE name = 'divergent'")
         let repaired = try SQLiteLedger(directory: path)
         #expect(repaired.opening == LedgerOpening(wasClosedCleanly: false, events: [.countersRepaired(batchCount: 2)]))
         #expect(try Observation(repaired) == Observation(model))
+        #expect(try repaired.divergentCount() == model.divergentCount())
         #expect(
             try repaired.connection.integer("SELECT sum(pending + failed + cancelled + done) FROM counts")
                 == repaired.connection.integer("SELECT count(*) FROM records"))
@@ -146,6 +148,8 @@ struct OpeningTests {
         "finds a record or result that was changed behind its back",
         arguments: [
             "UPDATE records SET attempts = attempts + 1", "UPDATE records SET source = x'2f'",
+            "UPDATE records SET runner = 3 - coalesce(runner, 1)",
+            "UPDATE records SET origin = 3 - coalesce(origin, 1)",
             "UPDATE results SET body = x'00'", "UPDATE records SET digest = zeroblob(16) WHERE digest IS NOT NULL",
         ])
     func checksums(change: String) throws {
@@ -163,6 +167,87 @@ struct OpeningTests {
             _ = try changed.result(done.record.key)
         }
         #expect(refusal?.kind == .corrupt)
+    }
+
+    @Test(
+        "finds a batch, outbox entry or origin that was changed behind its back",
+        arguments: [
+            "UPDATE batches SET language = 'fra'", "UPDATE batches SET last_sequence = last_sequence - 1",
+            "UPDATE batches SET checksum = NULL", "UPDATE outbox SET target = 4 - target WHERE target != 2",
+            "UPDATE outbox SET checksum = NULL", "UPDATE origins SET batch = 99",
+        ])
+    func smallTables(change: String) throws {
+        let ledger = try SQLiteLedger(directory: path, identity: Workload.node)
+        try fill(ledger, transactions: 100)
+        _ = try Observation(ledger)
+        try ledger.close()
+        try alter(change)
+        #expect(error { _ = try Observation(SQLiteLedger(directory: path)) }?.kind == .corrupt)
+        #expect(
+            error { try readAll(LedgerReader(directory: path)) }?.kind == (change.contains("outbox") ? nil : .corrupt))
+    }
+
+    private func readAll(_ reader: LedgerReader) throws {
+        _ = try reader.totals()
+        _ = try reader.origins(after: nil, limit: 1_000)
+    }
+
+    @Test("takes the digests over from a clean stop, and from no other")
+    func digests() throws {
+        let ledger = try SQLiteLedger(directory: path)
+        try fill(ledger)
+        let before = try Observation(ledger)
+        #expect(try ledger.connection.integer("SELECT count(*) FROM digests") == 0)
+        try ledger.close()
+        let first = try #require(
+            try SQLConnection(path: path + "/ledger.sqlite").integer("SELECT min(sequence) FROM records"))
+        // A change that a count would find, and that nobody looks for after a clean stop.
+        try alter("UPDATE records SET failures = failures + 1 WHERE sequence = \(first)")
+        var again: SQLiteLedger? = try SQLiteLedger(directory: path)
+        #expect(try again?.opening.events == [] && again?.connection.integer("SELECT count(*) FROM digests") == 0)
+        let shard = { (key: JobKey) in ShardLayout.standard.shard(of: key) }
+        for stamp in try Workload.batchIDs.flatMap({ id in
+            try #require(again).records(batch: id, outcome: .done, afterSequence: first, limit: 9).map(\.record.stamp)
+        }) {
+            #expect(try again?.digests(shard(stamp.key)).contains { $0.sum == stamp.value } == true)
+        }
+        again = nil
+        #expect(error { _ = try SQLiteLedger(directory: path) }?.kind == .corrupt, "counted after an unclean stop")
+        try alter("UPDATE records SET failures = failures - 1 WHERE sequence = \(first)")
+        #expect(try Observation(SQLiteLedger(directory: path)) == before)
+    }
+
+    @Test(
+        "counts again where the stored digests are damaged, and says so; where they are missing, without a word",
+        arguments: [
+            ("UPDATE digests SET body = zeroblob(length(body))", [LedgerEvent.digestsRepaired]),
+            ("UPDATE digests SET body = x'00'", [.digestsRepaired]),
+            ("UPDATE digests SET checksum = checksum + 1", [.digestsRepaired]),
+            ("UPDATE counts SET done = done + 1", [.digestsRepaired, .countersRepaired(batchCount: 4)]),
+            ("DELETE FROM digests", []),
+        ])
+    func damagedDigests(change: String, events: [LedgerEvent]) throws {
+        let ledger = try SQLiteLedger(directory: path)
+        try fill(ledger, transactions: 60)
+        let before = try Observation(ledger)
+        try ledger.close()
+        try alter(change)
+        let repaired = try SQLiteLedger(directory: path)
+        #expect(repaired.opening == LedgerOpening(wasClosedCleanly: true, events: events))
+        #expect(try Observation(repaired) == before)
+        #expect(before.contradictions == [])
+    }
+
+    @Test("closes on a full disk without its digests")
+    func fullAtClose() throws {
+        let ledger = try SQLiteLedger(directory: path)
+        try fill(ledger)
+        let before = try Observation(ledger)
+        try ledger.connection.execute("PRAGMA max_page_count = 1")
+        try ledger.close()
+        #expect(try ledger.connection.integer("SELECT count(*) FROM digests") == 0)
+        let again = try SQLiteLedger(directory: path)
+        #expect(try again.opening == LedgerOpening(wasClosedCleanly: true) && Observation(again) == before)
     }
 
     @Test("refuses what is inconsistent, and changes nothing by it")

@@ -4,7 +4,7 @@
 import ClusterModel
 
 /// One call of a ledger.
-package enum Operation: Sendable {
+package enum LedgerCall: Sendable {
     case merge(Record, StoredResult?)
     case mergeBatch(Batch)
     case dropRemoved(limit: Int)
@@ -12,6 +12,9 @@ package enum Operation: Sendable {
     /// Acknowledges the n-th entry of a target's outbox, with a sequence that is off by `skew`.
     case acknowledge(NodeID, index: Int, skew: Int64)
     case set(String, String)
+    case noteOrigin([JobKey], BatchID)
+    /// Drops the records of these jobs by their stamps, which are off by `skew`.
+    case drop([JobKey], skew: UInt64)
 }
 
 /// A sequence of transactions over a small set of jobs, so that copies of the same job meet often.
@@ -23,6 +26,8 @@ package struct Workload: Sendable {
 
     package init(seed: UInt64) { self.seed = seed }
 
+    /// Whose ledger it is.
+    package static let node = NodeID(Bits128(high: 7, low: 100))
     package static let targets = (1...3).map { NodeID(Bits128(high: 7, low: UInt64($0))) }
     package static let languages = ["deu", "eng", "deu+eng", "script/Fraktur"]
 
@@ -39,21 +44,27 @@ package struct Workload: Sendable {
     }
 
     /// The first transaction: makes the batches.
-    package static var preparation: [Operation] { batchIDs.map { .mergeBatch(batch($0)) } }
+    package static var preparation: [LedgerCall] { batchIDs.map { .mergeBatch(batch($0)) } }
 
     /// The operations of the transaction with a number; 1...12 of them.
-    package func transaction(_ number: Int) -> [Operation] {
+    package func transaction(_ number: Int) -> [LedgerCall] {
         var random = SeededGenerator(seed: seed &* 1_000_003 &+ UInt64(number))
         return (0..<Int.random(in: 1...12, using: &random)).map { _ in operation(&random) }
     }
 
-    package func operation(_ random: inout SeededGenerator) -> Operation {
+    package func operation(_ random: inout SeededGenerator) -> LedgerCall {
         let batch = Self.batchIDs[Int.random(in: 0..<Self.batchIDs.count, using: &random)]
         let number = Int.random(in: 0..<jobCount, using: &random)
         let target = Self.targets[Int.random(in: 0..<3, using: &random)]
         switch Int.random(in: 0..<100, using: &random) {
-        case 0..<65: return merge(batch, number, &random)
-        case 65..<78: return .owe(key(batch, number), target)
+        case 0..<60: return merge(batch, number, &random)
+        case 60..<65:
+            let keys = (0..<Int.random(in: 1...4, using: &random)).map { key(batch, number + $0) }
+            return .drop(keys, skew: Int.random(in: 0..<5, using: &random) == 0 ? 1 : 0)
+        case 65..<67:
+            // Some of them are not here.
+            return .noteOrigin((0..<3).map { key(batch, number + $0 * 20) }, batch)
+        case 67..<78: return .owe(key(batch, number), target)
         case 78..<88:
             return .acknowledge(
                 target, index: Int.random(in: 0..<4, using: &random),
@@ -73,7 +84,7 @@ package struct Workload: Sendable {
         return JobKey(Bits128(high: random.next(), low: random.next()))
     }
 
-    private func merge(_ batch: BatchID, _ number: Int, _ random: inout SeededGenerator) -> Operation {
+    private func merge(_ batch: BatchID, _ number: Int, _ random: inout SeededGenerator) -> LedgerCall {
         func draw(_ range: Range<Int>) -> Int { Int.random(in: range, using: &random) }
         var source = Array("/scans/\(batch.name)/".utf8) + [0xFF, 0x00, UInt8(truncatingIfNeeded: number)]
         if number % 7 == 0 { source += [UInt8](repeating: 0x61, count: 8_000) }
@@ -82,7 +93,8 @@ package struct Workload: Sendable {
             pages: number % 3 == 0 ? .pages(first: number, last: number + 1) : .all,
             language: Self.languages[draw(0..<4)], priority: draw(-1..<2),
             fingerprint: number % 5 == 0
-                ? nil : SourceFingerprint(byteCount: Int64(draw(0..<2)), modifiedNanoseconds: 17))
+                ? nil : SourceFingerprint(byteCount: Int64(draw(0..<2)), modifiedNanoseconds: 17),
+            origin: [nil, Self.node, Self.node, Self.targets[0]][draw(0..<4)])
         var outcome = Outcome.allCases[draw(0..<4)]
         if draw(0..<3) == 0 { outcome = .pending }
         let attempts = UInt32(draw(1..<4))
@@ -101,13 +113,14 @@ package struct Workload: Sendable {
         }
         let record = Record(
             key: key(batch, number), specification: specification, epoch: UInt32(draw(0..<12) / 5), outcome: outcome,
-            attempts: attempts, failures: UInt32(draw(0..<Int(attempts) + 1)), lastFailure: failure,
+            attempts: attempts, runner: [nil, Self.node, Self.targets[1]][draw(0..<3)],
+            failures: UInt32(draw(0..<Int(attempts) + 1)), lastFailure: failure,
             resultDigest: result?.digest)
         return .merge(record, result)
     }
 }
 
-extension Operation {
+extension LedgerCall {
     /// Applies the operation and says what came out, as text that two ledgers must agree on.
     package func apply(to ledger: any Ledger) throws -> String {
         switch self {
@@ -129,6 +142,18 @@ extension Operation {
             guard let last = entries.last else { return "nothing owed" }
             let entry = OutboxEntry(sequence: last.sequence + skew, key: last.key, target: target)
             return "acknowledged \(entry.sequence) \(try ledger.acknowledge(entry))"
+        case .noteOrigin(let keys, let batch):
+            try ledger.noteOrigin(of: keys, batch: batch)
+            return "noted \(try keys.map { key in try ledger.isOrigin(of: key) })"
+        case .drop(let keys, let skew):
+            var stamps: [RecordStamp] = []
+            for key in keys {
+                guard let stamp = try ledger.record(key)?.stamp else { continue }
+                stamps.append(RecordStamp(key: key, value: stamp.value &+ skew))
+            }
+            // The last a second time: it is gone by then.
+            let dropped = try ledger.drop(stamps + stamps.suffix(1))
+            return "dropped \(dropped) \(try keys.map { key in try ledger.isOrigin(of: key) })"
         case .set(let name, let value):
             try ledger.setSetting(name, to: value)
             return "set"

@@ -159,6 +159,20 @@ import Testing
         #expect(queue.take(count: 9, limit: 9) { _ in true } == [])
     }
 
+    @Test func `a full packet is not offered the whole queue`() {
+        var queue = DisseminationQueue<Int>()
+        for number in 1...9 { queue.insert(number, about: Make.id(number)) }
+        _ = queue.take(count: 4, limit: 9) { _ in true }
+        var room = 7
+        var offered = 0
+        let taken = queue.take(count: 9, limit: 9, while: { room > 0 }) { _ in
+            offered += 1
+            room -= 1
+            return true
+        }
+        #expect(taken == [5, 4, 3, 2, 1, 6, 7] && offered == 7, "those that were never sent first, then the others")
+    }
+
     @Test func `what does not fit is passed over and not counted as sent`() {
         var queue = DisseminationQueue<Int>()
         for number in 1...3 { queue.insert(number, about: Make.id(number)) }

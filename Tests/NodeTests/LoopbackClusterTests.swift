@@ -107,8 +107,10 @@ struct LoopbackClusterTests {
         }
         c.kill(SIGKILL)
         for node in [a, b] { try node.wait("c is dead", seconds: 60) { RunningCluster.states(node)["c"] == "dead" } }
+        // The others have all that c had; each shard lacks its third copy.
         let status = a.command("status", "--json").json
-        #expect((status["work"] as? [String: Any])?["complete"] as? Bool == false)
+        #expect((status["work"] as? [String: Any])?["complete"] as? Bool == true)
+        #expect((status["cluster"] as? [String: Any])?["under_replicated_shards"] as? Int == 1_024)
         let before = try #require(
             RunningCluster.members(a.command("status", "--json")).first { $0["name"] as? String == "c" })
         // Started as the first of a cluster, with no seed: it remembers where the others were.

@@ -35,5 +35,5 @@ import Testing
         #expect(lines.isEmpty, "\(name) tells another story:\n\(lines.joined(separator: "\n"))")
     }
 
-    @Test func `all scenarios are there`() { #expect(Self.names.count >= 11) }
+    @Test func `all scenarios are there`() { #expect(Self.names.count >= 13) }
 }

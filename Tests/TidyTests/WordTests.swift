@@ -20,6 +20,11 @@ import Testing
         ("Sources/node/Commands/StatusCommand.swift", "Task.sleep", "rate of the refreshed screen"),
         ("Sources/NodeRuntime/Node.swift", "Task.sleep", "gives open streams a bounded time to end"),
         ("Sources/NodeRuntime/AdminService+Drain.swift", "Task.sleep", "rate of the progress messages"),
+        ("Sources/NodeRuntime/DrainControl.swift", "Task.sleep", "rate of looks at a drain, and of offers of files"),
+        (
+            "Sources/NodeRuntime/Cluster/PeerPost.swift", "Task.sleep",
+            "pause before what a busy peer did not take is sent again"
+        ),
         ("Sources/NodeRuntime/AdminService+Status.swift", "Task.sleep", "rate of the progress messages"),
     ]
 

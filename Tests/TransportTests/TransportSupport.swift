@@ -23,6 +23,8 @@ func node(_ number: UInt64) -> NodeID { NodeID(Bits128(high: 0xAB, low: number))
 /// Answers with the name of the caller, and holds calls back while it is told to.
 final class EchoHandler: PeerHandler {
     private let state = Mutex<(held: [CheckedContinuation<Void, Never>], isHolding: Bool, count: Int)>(([], false, 0))
+    /// See EchoHandler+Work.swift.
+    let work = Mutex(Work())
 
     var callCount: Int { state.withLock { $0.count } }
     func hold() { state.withLock { $0.isHolding = true } }
@@ -35,7 +37,7 @@ final class EchoHandler: PeerHandler {
         for continuation in held { continuation.resume() }
     }
 
-    private func pass() async {
+    func pass() async {
         await withCheckedContinuation { continuation in
             let isHeld = state.withLock { state in
                 state.count += 1
@@ -79,10 +81,12 @@ func exchange(_ digest: UInt64 = 7) -> Ocr_V1_ExchangeRequest {
 /// A server with its handler at a port of its own; stopped at the end of `body`.
 func withServer<Value>(
     at endpoint: Endpoint = Loopback.ipv4, node: NodeID = node(1), keyring: Keyring,
+    streamSilence: Duration = TransportLimits.streamSilence,
     _ body: (PeerServer, Endpoint, EchoHandler) async throws -> Value
 ) async throws -> Value {
     let handler = EchoHandler()
-    let server = try PeerServer(endpoint: endpoint, node: node, keyring: keyring, handler: handler)
+    let server = try PeerServer(
+        endpoint: endpoint, node: node, keyring: keyring, handler: handler, streamSilence: streamSilence)
     let bound = try await server.start()
     do {
         let value = try await body(server, bound, handler)
@@ -152,5 +156,6 @@ final class SilentListener {
 
 extension Result where Failure == PeerFailure {
     var failureKind: PeerFailure.Kind? { if case .failure(let failure) = self { failure.kind } else { nil } }
+    var failureAnswer: AdminError? { if case .failure(let failure) = self { failure.answer } else { nil } }
     var failureText: String { if case .failure(let failure) = self { failure.message } else { "success" } }
 }

@@ -150,6 +150,21 @@ import Wire
         }
     }
 
+    @Test(arguments: [3, 255, 256, .max] as [UInt32])
+    func `a standing that is not known is not serving`(number: UInt32) throws {
+        for standing in MemberStanding.allCases {
+            var generator = SeededGenerator(seed: 8)
+            var facts = generator.facts()
+            facts.standing = standing
+            var message = GossipCodec.encode(facts)
+            #expect(message.standing == UInt32(standing.rawValue))
+            #expect(try GossipCodec.decode(message) == facts)
+            message.standing = number
+            facts.standing = .draining
+            #expect(try GossipCodec.decode(message) == facts)
+        }
+    }
+
     @Test func `every field of a state has its rule`() throws {
         var generator = SeededGenerator(seed: 6)
         let good = GossipCodec.encode(generator.state(memberCount: 1))

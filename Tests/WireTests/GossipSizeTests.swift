@@ -74,7 +74,8 @@ import Wire
         let label = String(repeating: "x", count: Limits.memberLabelByteCount)
         let update = MemberUpdate(
             identity: identity, incarnation: .max, status: .dead, accuser: id,
-            facts: MemberFacts(name: label, endpoint: endpoint, zone: label, version: label), statusAgeSeconds: .max)
+            facts: MemberFacts(name: label, endpoint: endpoint, zone: label, version: label, standing: .failing),
+            statusAgeSeconds: .max)
         #expect(try nested(GossipCodec.encode(update)) == update.byteCount)
         for kind: GossipPacket.Kind in [
             .ping(sequence: .max, target: id), .pingRequest(sequence: .max, target: id, endpoint: endpoint),
@@ -93,7 +94,8 @@ import Wire
             identity: MemberIdentity(id: id, boot: Boot(.max), session: .max), incarnation: .max, status: .dead,
             accuser: id,
             facts: MemberFacts(
-                name: label, endpoint: Endpoint(address: id.bits, port: .max), zone: label, version: label),
+                name: label, endpoint: Endpoint(address: id.bits, port: .max), zone: label, version: label,
+                standing: .failing),
             statusAgeSeconds: .max)
         let load = LoadRecord(
             node: id, boot: Boot(.max), version: .max, ageMilliseconds: .max,

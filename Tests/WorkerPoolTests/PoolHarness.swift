@@ -71,6 +71,13 @@ final class Place: Sendable {
     }
 
     deinit { try? FileManager.default.removeItem(atPath: root) }
+
+    static func opened(_ assignment: Assignment) -> Result<OpenedSource, Failure> {
+        let path = assignment.specification.source.text
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return .failure(Failure(.sourceMissing, path)) }
+        return .success(OpenedSource(descriptor: descriptor))
+    }
 }
 
 /// A started pool. Stops when the value ends.
@@ -86,6 +93,7 @@ final class PoolHarness: Sendable {
 
     init(
         slots: Int = 1, arguments: [String] = ["worker"], configure: (inout WorkerPoolConfiguration) -> Void = { _ in },
+        openSource: (@Sendable (Assignment) -> Result<OpenedSource, Failure>)? = nil,
         onAnswer: @escaping @Sendable (WorkerPool?, Mailbox.Answer) -> Void = { _, _ in }
     ) throws {
         let place = try Place()
@@ -99,10 +107,7 @@ final class PoolHarness: Sendable {
         pool = WorkerPool(
             configuration,
             openSource: { assignment in
-                let path = assignment.specification.source.text
-                let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-                guard descriptor >= 0 else { return .failure(Failure(.sourceMissing, path)) }
-                return .success(OpenedSource(descriptor: descriptor))
+                openSource.map { $0(assignment) } ?? Place.opened(assignment)
             },
             validate: { !$0.body.isEmpty },
             onOutcome: { slot, assignment, outcome, milliseconds in

@@ -2,6 +2,7 @@
 
 import ClusterModel
 import Foundation
+import Synchronization
 import Testing
 import WorkerPool
 
@@ -31,6 +32,50 @@ import WorkerPool
         #expect(harness.mailbox.now.pids.count == 1)
     }
 
+    @Test func `the next job's source is not waited for while a job runs`() throws {
+        let events = Mutex<[String]>([])
+        let areAssigned = DispatchSemaphore(value: 0)
+        let harness = try PoolHarness(
+            openSource: { assignment in
+                if assignment.key.bits.low == 1 { areAssigned.wait() }
+                events.withLock { $0.append("open \(assignment.key.bits.low)") }
+                return Place.opened(assignment)
+            },
+            onAnswer: { _, answer in events.withLock { $0.append("end \(answer.assignment.key.bits.low)") } })
+        harness.assign("ok", 1)
+        harness.assign("ok", 2)
+        areAssigned.signal()
+        #expect(try harness.outcome(of: 2).isRecognised)
+        #expect(events.withLock { $0.prefix(3) } == ["open 1", "end 1", "open 2"])
+    }
+
+    @Test func `a job whose source has not come when the node stops is given back`() throws {
+        let isAsked = DispatchSemaphore(value: 0)
+        let hasStopped = DispatchSemaphore(value: 0)
+        let harness = try PoolHarness(openSource: { _ in
+            isAsked.signal()
+            hasStopped.wait()
+            return .failure(Failure(.sourceUnreachable, "the node stops"))
+        })
+        harness.assign("ok", 1)
+        isAsked.wait()
+        let pool = harness.pool
+        let end = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            pool.stop(deadline: .seconds(30))
+            end.signal()
+        }
+        // What had not begun is given back by then: the pool is stopping.
+        harness.assign("ok", 2)
+        try waitUntil("the pool stops") {
+            harness.assign("ok", 3)
+            return harness.mailbox.now.answer(to: 3) != nil
+        }
+        hasStopped.signal()
+        #expect(try harness.outcome(of: 1) == .returned)
+        end.wait()
+    }
+
     @Test func `a worker is replaced after its number of jobs`() throws {
         let harness = try PoolHarness { $0.recycleAfterJobs = 3 }
         var pids: [String] = []
@@ -45,6 +90,30 @@ import WorkerPool
         _ = try harness.mailbox.await("a recycling") { content in
             content.events.contains { if case .recycled = $0 { true } else { false } } ? true : nil
         }
+    }
+
+    @Test func `a running job can be interrupted: it is given back, and the next one runs in a fresh worker`() throws {
+        let harness = try PoolHarness()
+        harness.assign("hang", 1)
+        try waitUntil("the job runs") { harness.pool.statistics()[0].job != nil }
+        harness.assign("ok", 2)
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.outcome(of: 1) == .returned)
+        #expect(try harness.outcome(of: 2).isRecognised)
+        #expect(Set(harness.mailbox.now.pids).count == 2)
+        #expect(harness.mailbox.now.answers.count == 2)
+        // What has ended is not interrupted, and nothing that comes later is.
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.run("ok", 3).isRecognised)
+    }
+
+    @Test func `an interruption of a slot without a worker gives its first job back`() throws {
+        let harness = try PoolHarness(arguments: ["cannot-start"])
+        harness.assign("ok", 1)
+        harness.assign("ok", 2)
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.outcome(of: 1) == .returned)
+        #expect(harness.mailbox.now.answer(to: 2) == nil)
     }
 
     @Test func `jobs that have not begun can be taken back`() throws {

@@ -5,6 +5,9 @@
 // `CommitPoint`; "never" waits for the parent's signal) it kills itself: at once, or after MICROSECONDS from another
 // thread, so that the signal lands inside of the commit or checkpoint.
 //
+// "limit" instead of a point forbids the process to write files beyond COUNT KiB, so that writing fails with EFBIG. What
+// failed is rolled back and reported as "!KIND\n"; then the limit is lifted and 30 more transactions are made.
+//
 // "hold" instead of a point opens the ledger, writes "0\n" and waits for the end of its input.
 
 import ClusterModel
@@ -12,8 +15,8 @@ import Glibc
 import Ledger
 import LedgerWorkload
 
-func say(_ number: Int) {
-    let line = Array("\(number)\n".utf8)
+func say(_ text: String) {
+    let line = Array("\(text)\n".utf8)
     _ = write(STDOUT_FILENO, line, line.count)
 }
 
@@ -43,9 +46,9 @@ else {
 var options = LedgerOptions()
 options.checkpointPageCount = 60
 do {
-    let ledger = try SQLiteLedger(directory: arguments[1], options: options)
+    let ledger = try SQLiteLedger(directory: arguments[1], identity: Workload.node, options: options)
     if arguments[4] == "hold" {
-        say(0)
+        say("0")
         var byte: UInt8 = 0
         while read(STDIN_FILENO, &byte, 1) > 0 {}
         exit(0)
@@ -58,15 +61,32 @@ do {
         }
     }
     let workload = Workload(seed: seed)
+    var limit = rlimit()
+    var transactionsLeft = Int.max
+    if arguments[4] == "limit" {
+        signal(SIGXFSZ, SIG_IGN)
+        getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+        var low = rlimit(rlim_cur: rlim_t(pointsLeft * 1_024), rlim_max: limit.rlim_max)
+        setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &low)
+    }
     var number = first
-    while true {
-        try ledger.begin()
-        for operation in number == 0 ? Workload.preparation : workload.transaction(number) {
-            _ = try operation.apply(to: ledger)
+    while transactionsLeft > 0 {
+        do {
+            try ledger.begin()
+            for operation in number == 0 ? Workload.preparation : workload.transaction(number) {
+                _ = try operation.apply(to: ledger)
+            }
+            try ledger.commit()
+            say("\(number)")
+        } catch let error as LedgerError where arguments[4] == "limit" && transactionsLeft == .max {
+            ledger.rollback()
+            guard try Observation(ledger).contradictions == [] else { exit(2) }
+            say("!\(error.kind)")
+            setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+            transactionsLeft = 30
         }
-        try ledger.commit()
-        say(number)
         number += 1
+        if transactionsLeft < .max { transactionsLeft -= 1 }
     }
 } catch {
     _ = write(STDERR_FILENO, "\(error)\n", "\(error)\n".utf8.count)

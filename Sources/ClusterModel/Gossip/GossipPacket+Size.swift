@@ -49,7 +49,8 @@ extension MemberUpdate {
         if statusAgeSeconds > 0 { content += 1 + GossipPacket.varint(UInt64(statusAgeSeconds)) }
         if let facts {
             let labels = [facts.name, facts.zone, facts.version].reduce(0) { $0 + GossipPacket.nested($1.utf8.count) }
-            content += GossipPacket.nested(labels + GossipPacket.nested(facts.endpoint.encodedByteCount))
+            let standing = facts.standing == .serving ? 0 : 2
+            content += GossipPacket.nested(labels + GossipPacket.nested(facts.endpoint.encodedByteCount) + standing)
         }
         return GossipPacket.nested(content)
     }

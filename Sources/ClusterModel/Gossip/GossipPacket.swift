@@ -95,7 +95,7 @@ package enum ClusterMismatch: Hashable, Sendable, CustomStringConvertible {
 /// Half of a push/pull exchange of all that a node knows about members (over TCP; DESIGN §5).
 package struct StateExchange: Hashable, Sendable {
     package var cluster: ClusterIdentity
-    /// The sender as it describes itself: alive, with facts.
+    /// The sender as it describes itself, with facts: alive, or what it said when it began to leave.
     package var sender: MemberUpdate
     /// Digest over the sender's view of all members: equal digests mean equal views, and nothing more is sent.
     package var digest: UInt64

@@ -21,6 +21,15 @@ package struct MemberIdentity: Hashable, Comparable, Sendable {
     }
 }
 
+/// Whether a member takes part in holding data (DESIGN §4, §7).
+package enum MemberStanding: UInt8, Hashable, Sendable, CaseIterable {
+    case serving = 0
+    /// On its way out: others take its shards over at once.
+    case draining = 1
+    /// Its ledger cannot be written: others take its shards over, it hands over what it can read.
+    case failing = 2
+}
+
 /// What a member says about itself. Labels are for people and never identity.
 package struct MemberFacts: Hashable, Sendable {
     /// At most `Limits.memberLabelByteCount` bytes.
@@ -31,12 +40,17 @@ package struct MemberFacts: Hashable, Sendable {
     package var zone: String
     /// Version of its program.
     package var version: String
+    /// Changed by the member alone, together with its incarnation.
+    package var standing: MemberStanding
 
-    package init(name: String, endpoint: Endpoint, zone: String, version: String) {
+    package init(
+        name: String, endpoint: Endpoint, zone: String, version: String, standing: MemberStanding = .serving
+    ) {
         self.name = name
         self.endpoint = endpoint
         self.zone = zone
         self.version = version
+        self.standing = standing
     }
 }
 
@@ -45,7 +59,7 @@ package enum MemberStatus: UInt8, Hashable, Comparable, Sendable, CaseIterable {
     case alive = 0
     /// Somebody's probe failed; the member has time to refute it.
     case suspect = 1
-    /// Convicted: a suspicion was not refuted in time.
+    /// Convicted: a suspicion was not refuted in time. Or it said itself that it ends and will come back.
     case dead = 2
     /// It said good-bye itself.
     case left = 3
@@ -61,9 +75,11 @@ package struct MemberUpdate: Hashable, Sendable {
     /// Raised by the member alone, to refute a suspicion.
     package var incarnation: UInt32
     package var status: MemberStatus
-    /// Who says so; set for suspect and dead, where a node counts how many others have found the same.
+    /// Who says so; set for suspect and dead, where a node counts how many others have found the same. The member itself
+    /// where it ends for a restart.
     package var accuser: NodeID?
-    /// Set when the status is alive and in full exchanges; left out elsewhere to save space.
+    /// Set when the status is alive, in full exchanges, and when the member does not serve; left out elsewhere to save
+    /// space. So an update without them says that the member serves.
     package var facts: MemberFacts?
     /// Seconds for which it has been dead or has left, so that all nodes forget it at about the same time; 0 for others.
     package var statusAgeSeconds: UInt32
@@ -84,6 +100,9 @@ package struct MemberUpdate: Hashable, Sendable {
     package var rank: MemberRank {
         MemberRank(boot: identity.boot, incarnation: incarnation, status: status)
     }
+
+    /// Whether the member itself says that its process ends and will come back: its own word needs no confirmation.
+    package var isOwnVerdict: Bool { status == .dead && accuser == identity.id }
 
     /// Whether the fields agree with each other and with the limits; what came from outside is checked with this.
     package var isConsistent: Bool {

@@ -4,6 +4,7 @@
 // good-bye by gossip; then the server and the connections.
 
 internal import ClusterModel
+internal import Coordination
 import Dispatch
 import Foundation
 internal import Logging
@@ -11,6 +12,16 @@ internal import Membership
 import Synchronization
 internal import Transport
 internal import Wire
+
+/// What of the node answers other nodes, and is told by them.
+struct ClusterParts: Sendable {
+    var admin: AdminService
+    var loop: StepLoop
+    var outgoing: PeerPostReference
+    var sources: NodeSources
+    /// Called when the cluster knows of a later start of this node than its data directory does.
+    var onOlderCopy: @Sendable () -> Void
+}
 
 /// What the cluster part is made with; from the options and the ledger.
 struct ClusterSettings: Sendable {
@@ -30,6 +41,9 @@ final class Cluster: Sendable {
     let loop: GossipLoop
     let clients: PeerClients
     let keys: KeyringStore
+    let feed: MemberFeed
+    /// Copies files to other nodes before this one goes.
+    let spooling: any DrainSpooling
     private let server: PeerServer
     private let service: PeerService
     private let options: NodeOptions
@@ -41,11 +55,11 @@ final class Cluster: Sendable {
     /// Binds the ports and begins to gossip.
     ///
     /// - Parameters:
-    ///   - report: what this node tells about itself to peers.
+    ///   - parts: what answers other nodes.
     ///   - onFatal: called when the node has to end: another process has its identity, or `node join` was refused.
     static func start(
         _ settings: ClusterSettings, logger: Logger,
-        report: @escaping @Sendable () async throws -> Ocr_V1_ReportResponse,
+        parts: ClusterParts,
         onFatal: @escaping @Sendable (NodeFailure) -> Void
     ) async throws -> Cluster {
         let options = settings.options
@@ -62,7 +76,7 @@ final class Cluster: Sendable {
         } catch {
             throw NodeFailure(error.message, hint: error.hint)
         }
-        let relay = Relay()
+        let relay = PeerRelay()
         let server: PeerServer
         let bound: Endpoint
         do throws(TransportFailure) {
@@ -72,7 +86,7 @@ final class Cluster: Sendable {
         } catch {
             guard listening.mayChoosePort else { throw NodeFailure(error.message, hint: error.hint) }
             return try await start(
-                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, report: report, onFatal: onFatal
+                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, parts: parts, onFatal: onFatal
             )
         }
         let socket: DatagramSocket
@@ -82,14 +96,18 @@ final class Cluster: Sendable {
             await server.stop()
             guard listening.mayChoosePort else { throw NodeFailure(error.message, hint: error.hint) }
             return try await start(
-                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, report: report, onFatal: onFatal
+                settings.listening(at: "\(listening.endpoint.host):0"), logger: logger, parts: parts, onFatal: onFatal
             )
         }
         let advertised = try await advertisedEndpoint(options, bound, seeds, logger)
         let joinState = JoinState(isJoining: options.isJoining, onFatal: onFatal)
         let calls = PeerCalls(
-            clients: clients, cluster: clusterIdentity, directory: options.dataDirectory, logger: logger)
+            clients: clients, cluster: clusterIdentity, directory: options.dataDirectory, logger: logger,
+            onOlderCopy: parts.onOlderCopy)
         let posting = PostBox()
+        let remembered = ClusterFiles.members(directory: options.dataDirectory)
+        let work = parts.loop
+        let feed = MemberFeed(isAlone: seeds.isEmpty && remembered.isEmpty) { work.post($0) }
         let loop = GossipLoop(
             socket: socket,
             hooks: GossipHooks(
@@ -97,7 +115,9 @@ final class Cluster: Sendable {
                 onEvent: { event, names in
                     MembershipLog.note(event, names, to: logger)
                     joinState.note(event)
+                    if case .joined = event { feed.open() }
                 },
+                onMembers: { feed.take($0) },
                 onRefusal: { duplicate in onFatal(Self.failure(duplicate, options.dataDirectory)) }))
         posting.set(loop)
         let keys = KeyringStore(keyring, directory: options.dataDirectory) { ring in
@@ -109,7 +129,9 @@ final class Cluster: Sendable {
                 logger.error("the new keys cannot be used over TCP: \(error)")
             }
         }
-        let service = PeerService(cluster: clusterIdentity, loop: loop, keys: keys, report: report)
+        let service = PeerService(
+            cluster: clusterIdentity, loop: loop, keys: keys, admin: parts.admin, work: parts.loop, feed: feed,
+            sources: parts.sources.answers(parts.admin.reader))
         relay.set(service)
         let configuration = options.membership
         let facts = MemberFacts(
@@ -120,9 +142,11 @@ final class Cluster: Sendable {
                 configuration: configuration, cluster: clusterIdentity, identity: identity, facts: facts,
                 seed: identity.session ^ identity.id.bits.low, at: now)
         }
+        parts.outgoing.set(PeerPost(deliver: { await Self.deliver($0, to: $1, clients, feed) }))
         let cluster = Cluster(
             identity: identity, clusterIdentity: clusterIdentity, endpoint: advertised, loop: loop, clients: clients,
-            keys: keys, server: server, service: service, options: options, logger: logger, joinState: joinState)
+            keys: keys, feed: feed, spooling: parts.sources.spooling(parts.admin.reader), server: server,
+            service: service, options: options, logger: logger, joinState: joinState)
         cluster.begin(seeds: seeds)
         logger.info("listening at \(bound) (UDP and TCP), known to others as \(advertised)")
         return cluster
@@ -130,7 +154,8 @@ final class Cluster: Sendable {
 
     private init(
         identity: MemberIdentity, clusterIdentity: ClusterIdentity, endpoint: Endpoint, loop: GossipLoop,
-        clients: PeerClients, keys: KeyringStore, server: PeerServer, service: PeerService, options: NodeOptions,
+        clients: PeerClients, keys: KeyringStore, feed: MemberFeed, spooling: any DrainSpooling, server: PeerServer,
+        service: PeerService, options: NodeOptions,
         logger: Logger, joinState: JoinState
     ) {
         self.identity = identity
@@ -139,6 +164,8 @@ final class Cluster: Sendable {
         self.loop = loop
         self.clients = clients
         self.keys = keys
+        self.feed = feed
+        self.spooling = spooling
         self.server = server
         self.service = service
         self.options = options
@@ -151,12 +178,53 @@ final class Cluster: Sendable {
         let remembered = ClusterFiles.members(directory: options.dataDirectory).filter { $0 != endpoint }
         let all = seeds + remembered.filter { !seeds.contains($0) }
         if !all.isEmpty { loop.post(.join(all)) }
+        feed.start(loop)
         if options.isJoining, let timeout = options.joinTimeout { joinState.giveUp(after: timeout, options.seeds) }
     }
 
+    // MARK: Messages
+
+    /// How long one delivery may take; what it carries is of some seconds' use.
+    private static let deliveryTimeout = Duration.seconds(10)
+
+    private static func deliver(
+        _ messages: [CoordinationMessage], to peer: NodeID, _ clients: PeerClients, _ feed: MemberFeed
+    ) async -> PeerPost.Answer {
+        guard let endpoint = feed.endpoint(of: peer) else { return .failed }
+        var request = Ocr_V1_DeliverRequest()
+        request.messages = messages.map { CoordinationCodec.encode($0) }
+        let result = await clients.deliver(
+            request, estimatedByteCount: messages.reduce(0) { $0 + $1.approximateByteCount }, to: endpoint,
+            member: peer,
+            timeout: deliveryTimeout)
+        switch result {
+        case .success(let answer): return answer.busy ? .busy : .taken
+        case .failure: return .failed
+        }
+    }
+
+    // MARK: Figures
+
+    /// Requests and messages that were not within the rules.
+    var malformedCount: Int { service.malformedCount }
+
+    /// Connections that were refused or failed, by reason.
+    var refusedConnections: [String: UInt64] {
+        let statistics = server.statistics
+        return [
+            "wrong key": UInt64(statistics.wrongKeyCount),
+            "failed handshake": UInt64(statistics.failedHandshakeCount),
+            "handshake timed out": UInt64(statistics.timedOutHandshakeCount),
+            "too many connections": UInt64(statistics.overLimitCount),
+        ]
+    }
+
     /// Says good-bye and closes. Ends within the good-bye's own time limit.
-    func stop() async {
-        await loop.leave()
+    ///
+    /// - Parameter comesBack: the node keeps its data and will be started again.
+    func stop(comesBack: Bool) async {
+        feed.stop()
+        await loop.leave(comesBack: comesBack)
         await server.stop()
         await clients.close()
     }
@@ -253,37 +321,6 @@ private struct ListenAddress {
         return ListenAddress(
             endpoint: Endpoint(ipv4: address, port: Cluster.defaultPort),
             mayChoosePort: address != 0)
-    }
-}
-
-/// Hands requests of peers to the service, which is made after the server has its port.
-private final class Relay: PeerHandler {
-    private let service = Mutex<PeerService?>(nil)
-
-    func set(_ service: PeerService) { self.service.withLock { $0 = service } }
-
-    private var ready: PeerService? { service.withLock { $0 } }
-
-    func exchange(_ request: Ocr_V1_ExchangeRequest, peer: NodeID) async -> Ocr_V1_ExchangeResponse {
-        await ready?.exchange(request, peer: peer) ?? GossipCodec.encode(.refused(.unavailable))
-    }
-
-    func probe(_ request: Ocr_V1_ProbeRequest, peer: NodeID) async -> Ocr_V1_ProbeResponse {
-        await ready?.probe(request, peer: peer) ?? Ocr_V1_ProbeResponse()
-    }
-
-    func report(_ request: Ocr_V1_ReportRequest, peer: NodeID) async throws -> Ocr_V1_ReportResponse {
-        guard let ready else {
-            throw AdminError(code: "starting", message: "the node is starting", exitCode: 69)
-        }
-        return try await ready.report(request, peer: peer)
-    }
-
-    func keyring(_ request: Ocr_V1_KeyringRequest, peer: NodeID) async -> Ocr_V1_KeyringResponse {
-        if let ready { return await ready.keyring(request, peer: peer) }
-        var response = Ocr_V1_KeyringResponse()
-        response.refusal = "the node is starting"
-        return response
     }
 }
 

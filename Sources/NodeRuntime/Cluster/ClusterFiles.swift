@@ -16,6 +16,7 @@ enum ClusterFiles {
     static func defaultKeyPath(in directory: String) -> String { directory + "/cluster.key" }
     static func loopbackKeyPath(in directory: String) -> String { directory + "/loopback.key" }
     static func membersPath(in directory: String) -> String { directory + "/members" }
+    static func identityPath(in directory: String) -> String { directory + "/node-id" }
     static func bootPath(in directory: String) -> String { directory + "/boot" }
 
     /// Largest file that is read: far above what is written.
@@ -132,6 +133,21 @@ enum ClusterFiles {
 
     static func write(boot: Boot, directory: String) throws(NodeFailure) {
         try replace(bootPath(in: directory), with: "\(boot.rawValue)\n")
+    }
+
+    // MARK: Identity
+
+    /// The node's id, kept beside the ledger: a ledger that is made anew, after a damaged one was set aside, belongs to
+    /// the same node. Nil when none is kept.
+    static func identity(directory: String) throws(NodeFailure) -> NodeID? {
+        try read(identityPath(in: directory)).flatMap { text in
+            Bits128(hex: text.trimmingCharacters(in: .whitespacesAndNewlines)).map(NodeID.init)
+        }
+    }
+
+    static func write(identity: NodeID, directory: String) throws(NodeFailure) {
+        guard try Self.identity(directory: directory) != identity else { return }
+        try replace(identityPath(in: directory), with: "\(identity)\n")
     }
 
     // MARK: Files

@@ -29,6 +29,8 @@ struct GossipHooks: Sendable {
     /// Effects that need TCP or the disk.
     var carryOut: @Sendable (MembershipEffect) -> Void
     var onEvent: @Sendable (MembershipEvent, MemberNames) -> Void
+    /// After a turn in which a member has come, gone or changed.
+    var onMembers: @Sendable ([MemberView]) -> Void
     var onRefusal: @Sendable (DuplicateIdentity) -> Void
 }
 
@@ -158,8 +160,10 @@ final class GossipLoop: Sendable {
     }
 
     /// Says good-bye and returns when that is done and the thread has ended.
-    func leave() async {
-        post(.leave)
+    ///
+    /// - Parameter comesBack: the node keeps its data and will be started again.
+    func leave(comesBack: Bool = false) async {
+        post(comesBack ? .leaveForRestart : .leave)
         await withCheckedContinuation { continuation in
             let hasEnded = shared.withLock { shared in
                 if !shared.hasEnded { shared.endWaiters.append(continuation) }
@@ -195,6 +199,8 @@ final class GossipLoop: Sendable {
             let time = now
             if let due = core.nextDeadline, due <= time { core.handle(.timer, at: time, into: &effects) }
             for effect in effects where !carryOut(effect, core, &counts, &sealer) { return }
+            let isChanged = effects.contains { if case .event(let event) = $0 { event.changesMembers } else { false } }
+            if isChanged { hooks.onMembers(core.members) }
             effects.removeAll(keepingCapacity: true)
             guard shared.withLock({ $0.items.isEmpty }) else { continue }
             socket.wait(timeout: core.nextDeadline.map { max(.zero, $0 - now) })
@@ -266,5 +272,17 @@ final class GossipLoop: Sendable {
         for continuation in probes.values { continuation.resume(returning: nil) }
         for waiter in waiters { waiter.resume() }
         socket.close()
+    }
+}
+
+extension MembershipEvent {
+    /// Whether the view of members is another one than before: identity, presence or standing of any.
+    var changesMembers: Bool {
+        switch self {
+        case .appeared, .restarted, .died, .departed, .forgotten, .standingChanged, .joined: true
+        case .suspected, .cleared, .refuted, .paused, .refreshed, .datagramsBlocked, .datagramsFlow, .joinFailed,
+            .joinRefused, .rejected, .identityDoubted, .tableFull:
+            false
+        }
     }
 }

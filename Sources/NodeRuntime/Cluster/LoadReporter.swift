@@ -3,7 +3,6 @@
 internal import ClusterModel
 internal import Coordination
 import Dispatch
-internal import Ledger
 internal import Membership
 
 /// Reads the figures about once a second, on a queue of its own.
@@ -14,11 +13,11 @@ final class LoadReporter: @unchecked Sendable {
 
     private let timer: any DispatchSourceTimer
 
-    init(loop: StepLoop, reader: LedgerReader, stopControl: StopControl, gossip: GossipLoop) {
+    init(loop: StepLoop, drainControl: DrainControl, gossip: GossipLoop) {
         timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "load"))
         timer.setEventHandler {
-            guard let figures = Self.figures(loop, reader, stopControl) else { return }
-            gossip.post(.load(figures))
+            guard let snapshot = loop.snapshot else { return }
+            gossip.post(.load(Self.figures(snapshot, deadlineSeconds: drainControl.remainingSeconds)))
         }
     }
 
@@ -29,19 +28,13 @@ final class LoadReporter: @unchecked Sendable {
 
     func stop() { timer.cancel() }
 
-    private static func figures(
-        _ loop: StepLoop, _ reader: LedgerReader, _ stopControl: StopControl
-    ) -> LoadFigures? {
-        guard let snapshot = loop.snapshot, let totals = try? reader.totals() else { return nil }
-        let pending = totals.batches.reduce(0) { $0 + ($1.batch.isRemoved ? 0 : $1.counts.pending) }
-        let rate = loop.jobsPerSecond
-        let seconds = rate.map { Double(pending) / $0 }
-        let isRunning = stopControl.phase == .running
+    static func figures(_ snapshot: CoordinatorSnapshot, deadlineSeconds: Double?) -> LoadFigures {
+        let isDraining = snapshot.isStopping || snapshot.drain != nil
         return LoadFigures(
             workers: UInt32(clamping: snapshot.slotCount), busy: UInt32(clamping: snapshot.busySlots),
-            backlog: UInt64(max(0, pending - snapshot.runningCount)),
-            secondsToDrain: pending == 0 ? 0 : seconds.map { UInt32(clamping: Int64(min($0, 1e9))) },
-            isAccepting: isRunning && !snapshot.isPaused, isDraining: !isRunning,
-            drainDeadlineSeconds: stopControl.remainingSeconds.map { UInt32(clamping: Int64($0)) })
+            backlog: UInt64(max(0, snapshot.backlog)),
+            secondsToDrain: snapshot.secondsToDrain.map { UInt32(clamping: Int64(min($0, 1e9))) },
+            isAccepting: !isDraining && !snapshot.isPaused, isDraining: isDraining,
+            drainDeadlineSeconds: isDraining ? deadlineSeconds.map { UInt32(clamping: Int64($0)) } : nil)
     }
 }

@@ -43,7 +43,8 @@ extension Ocr_V1_NodeStatus {
 
     private static func state(_ member: MemberView) -> String {
         switch member.status {
-        case .alive: member.load?.figures.isDraining ?? false ? "draining" : "alive"
+        case .alive:
+            member.facts.standing == .draining || member.load?.figures.isDraining ?? false ? "draining" : "alive"
         case .suspect: "suspect"
         case .dead: "dead"
         case .left: "left"

@@ -17,9 +17,15 @@ enum MembershipLog {
         case .suspected(let id, let accuser):
             logger.notice("member \(names.text(id)) is suspect: \(names.text(accuser)) has no answer from it")
         case .cleared(let id): logger.notice("member \(names.text(id)) has answered: no longer suspect")
+        case .died(let id, let accuser) where id == accuser:
+            logger.info("member \(names.text(id)) has ended and says that it will come back")
         case .died(let id, let accuser):
             logger.warning("member \(names.text(id)) is dead: found by \(names.text(accuser))")
         case .departed(let id): logger.info("member \(names.text(id)) has left")
+        case .standingChanged(let id, .serving): logger.info("member \(names.text(id)) serves again")
+        case .standingChanged(let id, .draining): logger.info("member \(names.text(id)) is draining")
+        case .standingChanged(let id, .failing):
+            logger.warning("member \(names.text(id)) cannot write its ledger: others take over what it holds")
         case .forgotten(let id): logger.info("member \(id) is forgotten: gone for too long")
         case .refuted(let incarnation, let accuser):
             logger.notice(

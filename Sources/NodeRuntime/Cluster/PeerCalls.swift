@@ -13,14 +13,20 @@ struct PeerCalls: Sendable {
     let cluster: ClusterIdentity
     let directory: String
     let logger: Logger
+    /// The cluster has seen a later start of this node than its data directory knows of: that is an older copy.
+    let onOlderCopy: @Sendable () -> Void
     /// Small writes, one after the other, off the gossip thread and off the cooperative pool.
     private let disk = DispatchQueue(label: "cluster-files")
 
-    init(clients: PeerClients, cluster: ClusterIdentity, directory: String, logger: Logger) {
+    init(
+        clients: PeerClients, cluster: ClusterIdentity, directory: String, logger: Logger,
+        onOlderCopy: @escaping @Sendable () -> Void
+    ) {
         self.clients = clients
         self.cluster = cluster
         self.directory = directory
         self.logger = logger
+        self.onOlderCopy = onOlderCopy
     }
 
     func carryOut(_ effect: MembershipEffect, _ post: @escaping @Sendable (MembershipInput) -> Void) {
@@ -42,7 +48,10 @@ struct PeerCalls: Sendable {
         case .remember(let members):
             write("the members") { try ClusterFiles.write(members: members, directory: directory) }
         case .raiseBoot(let boot):
-            write("the boot counter") { try ClusterFiles.write(boot: boot, directory: directory) }
+            write("the boot counter") { [onOlderCopy] in
+                try ClusterFiles.write(boot: boot, directory: directory)
+                onOlderCopy()
+            }
         case .send, .replyToExchange, .replyToProbe, .event, .refuseToRun, .left: break
         }
     }

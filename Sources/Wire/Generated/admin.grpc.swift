@@ -133,6 +133,19 @@ package enum Ocr_V1_Admin: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Relabel" metadata.
+        package enum Relabel: Sendable {
+            /// Request type for "Relabel".
+            package typealias Input = Ocr_V1_RelabelRequest
+            /// Response type for "Relabel".
+            package typealias Output = Ocr_V1_CountResponse
+            /// Descriptor for "Relabel".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Admin"),
+                method: "Relabel",
+                type: .unary
+            )
+        }
         /// Namespace for "Pause" metadata.
         package enum Pause: Sendable {
             /// Request type for "Pause".
@@ -260,6 +273,7 @@ package enum Ocr_V1_Admin: Sendable {
             Show.descriptor,
             Retry.descriptor,
             Cancel.descriptor,
+            Relabel.descriptor,
             Pause.descriptor,
             Resume.descriptor,
             Batches.descriptor,
@@ -421,6 +435,20 @@ extension Ocr_V1_Admin {
         /// - Returns: A streaming response of `Ocr_V1_CountResponse` messages.
         func cancel(
             request: GRPCCore.StreamingServerRequest<Ocr_V1_CancelRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_CountResponse>
+
+        /// Handle the "Relabel" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_RelabelRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_CountResponse` messages.
+        func relabel(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_RelabelRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_CountResponse>
 
@@ -703,6 +731,20 @@ extension Ocr_V1_Admin {
         /// - Returns: A response containing a single `Ocr_V1_CountResponse` message.
         func cancel(
             request: GRPCCore.ServerRequest<Ocr_V1_CancelRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_CountResponse>
+
+        /// Handle the "Relabel" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_RelabelRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_CountResponse` message.
+        func relabel(
+            request: GRPCCore.ServerRequest<Ocr_V1_RelabelRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Ocr_V1_CountResponse>
 
@@ -989,6 +1031,20 @@ extension Ocr_V1_Admin {
             context: GRPCCore.ServerContext
         ) async throws -> Ocr_V1_CountResponse
 
+        /// Handle the "Relabel" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_RelabelRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_CountResponse` to respond with.
+        func relabel(
+            request: Ocr_V1_RelabelRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_CountResponse
+
         /// Handle the "Pause" method.
         ///
         /// - Parameters:
@@ -1231,6 +1287,17 @@ extension Ocr_V1_Admin.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Ocr_V1_Admin.Method.Relabel.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_RelabelRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_CountResponse>(),
+            handler: { request, context in
+                try await self.relabel(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Ocr_V1_Admin.Method.Pause.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PauseRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PauseResponse>(),
@@ -1406,6 +1473,17 @@ extension Ocr_V1_Admin.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_CountResponse> {
         let response = try await self.cancel(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func relabel(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_RelabelRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_CountResponse> {
+        let response = try await self.relabel(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1624,6 +1702,19 @@ extension Ocr_V1_Admin.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Ocr_V1_CountResponse> {
         return GRPCCore.ServerResponse<Ocr_V1_CountResponse>(
             message: try await self.cancel(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func relabel(
+        request: GRPCCore.ServerRequest<Ocr_V1_RelabelRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_CountResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_CountResponse>(
+            message: try await self.relabel(
                 request: request.message,
                 context: context
             ),
@@ -1934,6 +2025,25 @@ extension Ocr_V1_Admin {
         func cancel<Result>(
             request: GRPCCore.ClientRequest<Ocr_V1_CancelRequest>,
             serializer: some GRPCCore.MessageSerializer<Ocr_V1_CancelRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_CountResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_CountResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Relabel" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_RelabelRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_RelabelRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_CountResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func relabel<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_RelabelRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_RelabelRequest>,
             deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_CountResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_CountResponse>) async throws -> Result
@@ -2389,6 +2499,36 @@ extension Ocr_V1_Admin {
             try await self.client.unary(
                 request: request,
                 descriptor: Ocr_V1_Admin.Method.Cancel.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Relabel" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_RelabelRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_RelabelRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_CountResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func relabel<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_RelabelRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_RelabelRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_CountResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_CountResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Admin.Method.Relabel.descriptor,
                 serializer: serializer,
                 deserializer: deserializer,
                 options: options,
@@ -2894,6 +3034,31 @@ extension Ocr_V1_Admin.ClientProtocol {
         )
     }
 
+    /// Call the "Relabel" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_RelabelRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func relabel<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_RelabelRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_CountResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.relabel(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_RelabelRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_CountResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
     /// Call the "Pause" method.
     ///
     /// - Parameters:
@@ -3373,6 +3538,35 @@ extension Ocr_V1_Admin.ClientProtocol {
             metadata: metadata
         )
         return try await self.cancel(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Relabel" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func relabel<Result>(
+        _ message: Ocr_V1_RelabelRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_CountResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_RelabelRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.relabel(
             request: request,
             options: options,
             onResponse: handleResponse

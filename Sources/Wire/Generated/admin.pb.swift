@@ -466,6 +466,16 @@ package nonisolated struct Ocr_V1_WorkStatus: Sendable {
   /// Clears the value of `deferred`. Subsequent reads from it will return its default value.
   package mutating func clearDeferred() {self._deferred = nil}
 
+  /// Pending jobs that wait because nobody can read their source now; part of `pending`.
+  package var unreachable: UInt64 {
+    get {_unreachable ?? 0}
+    set {_unreachable = newValue}
+  }
+  /// Returns true if `unreachable` has been explicitly set.
+  package var hasUnreachable: Bool {self._unreachable != nil}
+  /// Clears the value of `unreachable`. Subsequent reads from it will return its default value.
+  package mutating func clearUnreachable() {self._unreachable = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -482,6 +492,7 @@ package nonisolated struct Ocr_V1_WorkStatus: Sendable {
   fileprivate var _divergent: UInt64? = nil
   fileprivate var _imagesPerDollar: Double? = nil
   fileprivate var _deferred: UInt64? = nil
+  fileprivate var _unreachable: UInt64? = nil
 }
 
 package nonisolated struct Ocr_V1_BatchStatus: Sendable {
@@ -854,6 +865,90 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `secondsToDrain`. Subsequent reads from it will return its default value.
   package mutating func clearSecondsToDrain() {_uniqueStorage()._secondsToDrain = nil}
 
+  /// Jobs that others have on lease from this node.
+  package var leased: UInt64 {
+    get {_storage._leased ?? 0}
+    set {_uniqueStorage()._leased = newValue}
+  }
+  /// Returns true if `leased` has been explicitly set.
+  package var hasLeased: Bool {_storage._leased != nil}
+  /// Clears the value of `leased`. Subsequent reads from it will return its default value.
+  package mutating func clearLeased() {_uniqueStorage()._leased = nil}
+
+  /// Empty when the ledger is in order, else what is wrong: "disk full: …".
+  package var ledger: String {
+    get {_storage._ledger ?? String()}
+    set {_uniqueStorage()._ledger = newValue}
+  }
+  /// Returns true if `ledger` has been explicitly set.
+  package var hasLedger: Bool {_storage._ledger != nil}
+  /// Clears the value of `ledger`. Subsequent reads from it will return its default value.
+  package mutating func clearLedger() {_uniqueStorage()._ledger = nil}
+
+  /// TCP connections that were refused or failed, by reason ("wrong key", …).
+  package var refusedConnections: Dictionary<String,UInt64> {
+    get {_storage._refusedConnections}
+    set {_uniqueStorage()._refusedConnections = newValue}
+  }
+
+  /// Requests and messages of other nodes that were not within the rules.
+  package var malformedRequests: UInt64 {
+    get {_storage._malformedRequests ?? 0}
+    set {_uniqueStorage()._malformedRequests = newValue}
+  }
+  /// Returns true if `malformedRequests` has been explicitly set.
+  package var hasMalformedRequests: Bool {_storage._malformedRequests != nil}
+  /// Clears the value of `malformedRequests`. Subsequent reads from it will return its default value.
+  package mutating func clearMalformedRequests() {_uniqueStorage()._malformedRequests = nil}
+
+  /// Jobs of other nodes that this one has on lease.
+  package var held: UInt64 {
+    get {_storage._held ?? 0}
+    set {_uniqueStorage()._held = newValue}
+  }
+  /// Returns true if `held` has been explicitly set.
+  package var hasHeld: Bool {_storage._held != nil}
+  /// Clears the value of `held`. Subsequent reads from it will return its default value.
+  package mutating func clearHeld() {_uniqueStorage()._held = nil}
+
+  /// Why it drains, as whoever ordered it said.
+  package var drainReason: String {
+    get {_storage._drainReason ?? String()}
+    set {_uniqueStorage()._drainReason = newValue}
+  }
+  /// Returns true if `drainReason` has been explicitly set.
+  package var hasDrainReason: Bool {_storage._drainReason != nil}
+  /// Clears the value of `drainReason`. Subsequent reads from it will return its default value.
+  package mutating func clearDrainReason() {_uniqueStorage()._drainReason = nil}
+
+  /// Answers, grants or refusals, to this node's requests for work since its start, and how long they took.
+  package var stealAnswers: UInt64 {
+    get {_storage._stealAnswers ?? 0}
+    set {_uniqueStorage()._stealAnswers = newValue}
+  }
+  /// Returns true if `stealAnswers` has been explicitly set.
+  package var hasStealAnswers: Bool {_storage._stealAnswers != nil}
+  /// Clears the value of `stealAnswers`. Subsequent reads from it will return its default value.
+  package mutating func clearStealAnswers() {_uniqueStorage()._stealAnswers = nil}
+
+  package var stealMsMedian: Double {
+    get {_storage._stealMsMedian ?? 0}
+    set {_uniqueStorage()._stealMsMedian = newValue}
+  }
+  /// Returns true if `stealMsMedian` has been explicitly set.
+  package var hasStealMsMedian: Bool {_storage._stealMsMedian != nil}
+  /// Clears the value of `stealMsMedian`. Subsequent reads from it will return its default value.
+  package mutating func clearStealMsMedian() {_uniqueStorage()._stealMsMedian = nil}
+
+  package var stealMsP99: Double {
+    get {_storage._stealMsP99 ?? 0}
+    set {_uniqueStorage()._stealMsP99 = newValue}
+  }
+  /// Returns true if `stealMsP99` has been explicitly set.
+  package var hasStealMsP99: Bool {_storage._stealMsP99 != nil}
+  /// Clears the value of `stealMsP99`. Subsequent reads from it will return its default value.
+  package mutating func clearStealMsP99() {_uniqueStorage()._stealMsP99 = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1144,6 +1239,9 @@ package nonisolated struct Ocr_V1_SubmitProgress: Sendable {
 
   package var wantedCopies: UInt32 = 0
 
+  /// Entries whose primary gave no answer: they may or may not be admitted. Submitting them again does no harm.
+  package var unanswered: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1226,6 +1324,12 @@ package nonisolated struct Ocr_V1_WaitProgress: Sendable {
 
   /// The node is paused: nothing will move until `node resume`.
   package var paused: Bool = false
+
+  /// Shards that no node answered for; never `finished` while there are any.
+  package var unknownShards: UInt64 = 0
+
+  /// Pending jobs that wait because nobody can read their source now.
+  package var unreachable: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1509,6 +1613,26 @@ package nonisolated struct Ocr_V1_JobDetail: @unchecked Sendable {
   /// Clears the value of `retrySeconds`. Subsequent reads from it will return its default value.
   package mutating func clearRetrySeconds() {_uniqueStorage()._retrySeconds = nil}
 
+  /// Name of the node through which it was submitted.
+  package var origin: String {
+    get {_storage._origin ?? String()}
+    set {_uniqueStorage()._origin = newValue}
+  }
+  /// Returns true if `origin` has been explicitly set.
+  package var hasOrigin: Bool {_storage._origin != nil}
+  /// Clears the value of `origin`. Subsequent reads from it will return its default value.
+  package mutating func clearOrigin() {_uniqueStorage()._origin = nil}
+
+  /// Name of the node that is primary of its shard.
+  package var primary: String {
+    get {_storage._primary ?? String()}
+    set {_uniqueStorage()._primary = newValue}
+  }
+  /// Returns true if `primary` has been explicitly set.
+  package var hasPrimary: Bool {_storage._primary != nil}
+  /// Clears the value of `primary`. Subsequent reads from it will return its default value.
+  package mutating func clearPrimary() {_uniqueStorage()._primary = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1570,6 +1694,37 @@ package nonisolated struct Ocr_V1_CancelRequest: Sendable {
   fileprivate var _batch: String? = nil
 }
 
+/// Jobs whose source matches get another language, in the next epoch.
+package nonisolated struct Ocr_V1_RelabelRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// All batches when left out.
+  package var batch: String {
+    get {_batch ?? String()}
+    set {_batch = newValue}
+  }
+  /// Returns true if `batch` has been explicitly set.
+  package var hasBatch: Bool {self._batch != nil}
+  /// Clears the value of `batch`. Subsequent reads from it will return its default value.
+  package mutating func clearBatch() {self._batch = nil}
+
+  package var language: String = String()
+
+  /// `*` and `?`, over the whole source.
+  package var pattern: Data = Data()
+
+  /// Finished jobs too.
+  package var redo: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _batch: String? = nil
+}
+
 package nonisolated struct Ocr_V1_CountResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -1580,6 +1735,9 @@ package nonisolated struct Ocr_V1_CountResponse: Sendable {
 
   /// Jobs and sources that were asked for and are not there (text form).
   package var notFound: [String] = []
+
+  /// Shards that no node answered for: what is in them was not changed, and is not in `not_found`.
+  package var unknownShards: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1601,6 +1759,9 @@ package nonisolated struct Ocr_V1_PauseRequest: Sendable {
   package mutating func clearNode() {self._node = nil}
 
   package var cluster: Bool = false
+
+  /// Take work again. Admin.Pause and Admin.Resume set it themselves.
+  package var resume: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1710,6 +1871,9 @@ package nonisolated struct Ocr_V1_ExportRequest: Sendable {
   /// Outcomes wanted; empty: all.
   package var outcomes: [String] = []
 
+  /// Export although some shards do not answer. Else that is an error (`incomplete`), before anything is sent.
+  package var partial: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1772,6 +1936,9 @@ package nonisolated struct Ocr_V1_ExportHeader: Sendable {
   package var hasCounts: Bool {self._counts != nil}
   /// Clears the value of `counts`. Subsequent reads from it will return its default value.
   package mutating func clearCounts() {self._counts = nil}
+
+  /// Shards that no node answered for: their jobs are missing.
+  package var unknownShards: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2012,6 +2179,14 @@ package nonisolated struct Ocr_V1_DrainProgress: Sendable {
 
   /// With `finished`: 0 safe, 2 deadline passed, 3 refused.
   package var exitCode: UInt32 = 0
+
+  /// Sources of pending jobs that only this machine can read, and the first 20 of them.
+  package var filesLeft: UInt64 = 0
+
+  package var files: [Data] = []
+
+  /// Nodes that will be left, draining ones not counted.
+  package var remainingNodes: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2567,7 +2742,7 @@ nonisolated extension Ocr_V1_ClusterStatus: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2589,6 +2764,7 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       case 12: try { try decoder.decodeSingularBoolField(value: &self.complete) }()
       case 13: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       case 14: try { try decoder.decodeSingularUInt64Field(value: &self._deferred) }()
+      case 15: try { try decoder.decodeSingularUInt64Field(value: &self._unreachable) }()
       default: break
       }
     }
@@ -2641,6 +2817,9 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._deferred {
       try visitor.visitSingularUInt64Field(value: v, fieldNumber: 14)
     } }()
+    try { if let v = self._unreachable {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 15)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2659,6 +2838,7 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.complete != rhs.complete {return false}
     if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs._deferred != rhs._deferred {return false}
+    if lhs._unreachable != rhs._unreachable {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2730,7 +2910,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2768,6 +2948,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _droppedDatagrams: Dictionary<String,UInt64> = [:]
     var _datagramsBlocked: Bool? = nil
     var _secondsToDrain: Double? = nil
+    var _leased: UInt64? = nil
+    var _ledger: String? = nil
+    var _refusedConnections: Dictionary<String,UInt64> = [:]
+    var _malformedRequests: UInt64? = nil
+    var _held: UInt64? = nil
+    var _drainReason: String? = nil
+    var _stealAnswers: UInt64? = nil
+    var _stealMsMedian: Double? = nil
+    var _stealMsP99: Double? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -2813,6 +3002,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _droppedDatagrams = source._droppedDatagrams
       _datagramsBlocked = source._datagramsBlocked
       _secondsToDrain = source._secondsToDrain
+      _leased = source._leased
+      _ledger = source._ledger
+      _refusedConnections = source._refusedConnections
+      _malformedRequests = source._malformedRequests
+      _held = source._held
+      _drainReason = source._drainReason
+      _stealAnswers = source._stealAnswers
+      _stealMsMedian = source._stealMsMedian
+      _stealMsP99 = source._stealMsP99
     }
   }
 
@@ -2866,6 +3064,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 33: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &_storage._droppedDatagrams) }()
         case 34: try { try decoder.decodeSingularBoolField(value: &_storage._datagramsBlocked) }()
         case 35: try { try decoder.decodeSingularDoubleField(value: &_storage._secondsToDrain) }()
+        case 36: try { try decoder.decodeSingularUInt64Field(value: &_storage._leased) }()
+        case 37: try { try decoder.decodeSingularStringField(value: &_storage._ledger) }()
+        case 38: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: &_storage._refusedConnections) }()
+        case 39: try { try decoder.decodeSingularUInt64Field(value: &_storage._malformedRequests) }()
+        case 40: try { try decoder.decodeSingularUInt64Field(value: &_storage._held) }()
+        case 41: try { try decoder.decodeSingularStringField(value: &_storage._drainReason) }()
+        case 42: try { try decoder.decodeSingularUInt64Field(value: &_storage._stealAnswers) }()
+        case 43: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsMedian) }()
+        case 44: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsP99) }()
         default: break
         }
       }
@@ -2983,6 +3190,33 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._secondsToDrain {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 35)
       } }()
+      try { if let v = _storage._leased {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 36)
+      } }()
+      try { if let v = _storage._ledger {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 37)
+      } }()
+      if !_storage._refusedConnections.isEmpty {
+        try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufUInt64>.self, value: _storage._refusedConnections, fieldNumber: 38)
+      }
+      try { if let v = _storage._malformedRequests {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 39)
+      } }()
+      try { if let v = _storage._held {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 40)
+      } }()
+      try { if let v = _storage._drainReason {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 41)
+      } }()
+      try { if let v = _storage._stealAnswers {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 42)
+      } }()
+      try { if let v = _storage._stealMsMedian {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 43)
+      } }()
+      try { if let v = _storage._stealMsP99 {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 44)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3027,6 +3261,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._droppedDatagrams != rhs_storage._droppedDatagrams {return false}
         if _storage._datagramsBlocked != rhs_storage._datagramsBlocked {return false}
         if _storage._secondsToDrain != rhs_storage._secondsToDrain {return false}
+        if _storage._leased != rhs_storage._leased {return false}
+        if _storage._ledger != rhs_storage._ledger {return false}
+        if _storage._refusedConnections != rhs_storage._refusedConnections {return false}
+        if _storage._malformedRequests != rhs_storage._malformedRequests {return false}
+        if _storage._held != rhs_storage._held {return false}
+        if _storage._drainReason != rhs_storage._drainReason {return false}
+        if _storage._stealAnswers != rhs_storage._stealAnswers {return false}
+        if _storage._stealMsMedian != rhs_storage._stealMsMedian {return false}
+        if _storage._stealMsP99 != rhs_storage._stealMsP99 {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -3366,7 +3609,7 @@ nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_SubmitProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SubmitProgress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}chunk\0\u{1}batch\0\u{3}new_count\0\u{3}known_count\0\u{3}changed_count\0\u{1}rejected\0\u{1}copies\0\u{3}wanted_copies\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}chunk\0\u{1}batch\0\u{3}new_count\0\u{3}known_count\0\u{3}changed_count\0\u{1}rejected\0\u{1}copies\0\u{3}wanted_copies\0\u{1}unanswered\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3382,6 +3625,7 @@ nonisolated extension Ocr_V1_SubmitProgress: SwiftProtobuf.Message, SwiftProtobu
       case 6: try { try decoder.decodeRepeatedMessageField(value: &self.rejected) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.copies) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.wantedCopies) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.unanswered) }()
       default: break
       }
     }
@@ -3412,6 +3656,9 @@ nonisolated extension Ocr_V1_SubmitProgress: SwiftProtobuf.Message, SwiftProtobu
     if self.wantedCopies != 0 {
       try visitor.visitSingularUInt32Field(value: self.wantedCopies, fieldNumber: 8)
     }
+    if self.unanswered != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unanswered, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3424,6 +3671,7 @@ nonisolated extension Ocr_V1_SubmitProgress: SwiftProtobuf.Message, SwiftProtobu
     if lhs.rejected != rhs.rejected {return false}
     if lhs.copies != rhs.copies {return false}
     if lhs.wantedCopies != rhs.wantedCopies {return false}
+    if lhs.unanswered != rhs.unanswered {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3500,7 +3748,7 @@ nonisolated extension Ocr_V1_WaitRequest: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WaitProgress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}outbox\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}finished\0\u{1}paused\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}outbox\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}finished\0\u{1}paused\0\u{3}unknown_shards\0\u{1}unreachable\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3518,6 +3766,8 @@ nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf.
       case 8: try { try decoder.decodeSingularDoubleField(value: &self._etaSeconds) }()
       case 9: try { try decoder.decodeSingularBoolField(value: &self.finished) }()
       case 10: try { try decoder.decodeSingularBoolField(value: &self.paused) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
+      case 12: try { try decoder.decodeSingularUInt64Field(value: &self.unreachable) }()
       default: break
       }
     }
@@ -3558,6 +3808,12 @@ nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf.
     if self.paused != false {
       try visitor.visitSingularBoolField(value: self.paused, fieldNumber: 10)
     }
+    if self.unknownShards != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unknownShards, fieldNumber: 11)
+    }
+    if self.unreachable != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unreachable, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3572,6 +3828,8 @@ nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs._etaSeconds != rhs._etaSeconds {return false}
     if lhs.finished != rhs.finished {return false}
     if lhs.paused != rhs.paused {return false}
+    if lhs.unknownShards != rhs.unknownShards {return false}
+    if lhs.unreachable != rhs.unreachable {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3826,7 +4084,7 @@ nonisolated extension Ocr_V1_ShowResponse: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".JobDetail"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0")
 
   fileprivate class _StorageClass {
     var _line: Ocr_V1_JobLine? = nil
@@ -3840,6 +4098,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _lastFailure: Ocr_V1_FailureMessage? = nil
     var _result: Data? = nil
     var _retrySeconds: Double? = nil
+    var _origin: String? = nil
+    var _primary: String? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3861,6 +4121,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       _lastFailure = source._lastFailure
       _result = source._result
       _retrySeconds = source._retrySeconds
+      _origin = source._origin
+      _primary = source._primary
     }
   }
 
@@ -3890,6 +4152,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 9: try { try decoder.decodeSingularMessageField(value: &_storage._lastFailure) }()
         case 10: try { try decoder.decodeSingularBytesField(value: &_storage._result) }()
         case 11: try { try decoder.decodeSingularDoubleField(value: &_storage._retrySeconds) }()
+        case 12: try { try decoder.decodeSingularStringField(value: &_storage._origin) }()
+        case 13: try { try decoder.decodeSingularStringField(value: &_storage._primary) }()
         default: break
         }
       }
@@ -3935,6 +4199,12 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._retrySeconds {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 11)
       } }()
+      try { if let v = _storage._origin {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 12)
+      } }()
+      try { if let v = _storage._primary {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 13)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3955,6 +4225,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._lastFailure != rhs_storage._lastFailure {return false}
         if _storage._result != rhs_storage._result {return false}
         if _storage._retrySeconds != rhs_storage._retrySeconds {return false}
+        if _storage._origin != rhs_storage._origin {return false}
+        if _storage._primary != rhs_storage._primary {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -4057,9 +4329,58 @@ nonisolated extension Ocr_V1_CancelRequest: SwiftProtobuf.Message, SwiftProtobuf
   }
 }
 
+nonisolated extension Ocr_V1_RelabelRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RelabelRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}language\0\u{1}pattern\0\u{1}redo\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self._batch) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.language) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.pattern) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.redo) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._batch {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    } }()
+    if !self.language.isEmpty {
+      try visitor.visitSingularStringField(value: self.language, fieldNumber: 2)
+    }
+    if !self.pattern.isEmpty {
+      try visitor.visitSingularBytesField(value: self.pattern, fieldNumber: 3)
+    }
+    if self.redo != false {
+      try visitor.visitSingularBoolField(value: self.redo, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_RelabelRequest, rhs: Ocr_V1_RelabelRequest) -> Bool {
+    if lhs._batch != rhs._batch {return false}
+    if lhs.language != rhs.language {return false}
+    if lhs.pattern != rhs.pattern {return false}
+    if lhs.redo != rhs.redo {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Ocr_V1_CountResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CountResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}count\0\u{3}not_found\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}count\0\u{3}not_found\0\u{3}unknown_shards\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4069,6 +4390,7 @@ nonisolated extension Ocr_V1_CountResponse: SwiftProtobuf.Message, SwiftProtobuf
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt64Field(value: &self.count) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.notFound) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       default: break
       }
     }
@@ -4081,12 +4403,16 @@ nonisolated extension Ocr_V1_CountResponse: SwiftProtobuf.Message, SwiftProtobuf
     if !self.notFound.isEmpty {
       try visitor.visitRepeatedStringField(value: self.notFound, fieldNumber: 2)
     }
+    if self.unknownShards != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unknownShards, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_CountResponse, rhs: Ocr_V1_CountResponse) -> Bool {
     if lhs.count != rhs.count {return false}
     if lhs.notFound != rhs.notFound {return false}
+    if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4094,7 +4420,7 @@ nonisolated extension Ocr_V1_CountResponse: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PauseRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}cluster\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}cluster\0\u{1}resume\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4104,6 +4430,7 @@ nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf.
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self._node) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.cluster) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.resume) }()
       default: break
       }
     }
@@ -4120,12 +4447,16 @@ nonisolated extension Ocr_V1_PauseRequest: SwiftProtobuf.Message, SwiftProtobuf.
     if self.cluster != false {
       try visitor.visitSingularBoolField(value: self.cluster, fieldNumber: 2)
     }
+    if self.resume != false {
+      try visitor.visitSingularBoolField(value: self.resume, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_PauseRequest, rhs: Ocr_V1_PauseRequest) -> Bool {
     if lhs._node != rhs._node {return false}
     if lhs.cluster != rhs.cluster {return false}
+    if lhs.resume != rhs.resume {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4311,7 +4642,7 @@ nonisolated extension Ocr_V1_RemoveBatchRequest: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0\u{1}partial\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4321,6 +4652,7 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.batch) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.outcomes) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.partial) }()
       default: break
       }
     }
@@ -4333,12 +4665,16 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
     if !self.outcomes.isEmpty {
       try visitor.visitRepeatedStringField(value: self.outcomes, fieldNumber: 2)
     }
+    if self.partial != false {
+      try visitor.visitSingularBoolField(value: self.partial, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ExportRequest, rhs: Ocr_V1_ExportRequest) -> Bool {
     if lhs.batch != rhs.batch {return false}
     if lhs.outcomes != rhs.outcomes {return false}
+    if lhs.partial != rhs.partial {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4430,7 +4766,7 @@ nonisolated extension Ocr_V1_ExportMessage: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportHeader"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{3}unknown_shards\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4439,6 +4775,7 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._counts) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       default: break
       }
     }
@@ -4452,11 +4789,15 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
     try { if let v = self._counts {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
+    if self.unknownShards != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unknownShards, fieldNumber: 2)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ExportHeader, rhs: Ocr_V1_ExportHeader) -> Bool {
     if lhs._counts != rhs._counts {return false}
+    if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4750,7 +5091,7 @@ nonisolated extension Ocr_V1_DrainRequest: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Ocr_V1_DrainProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DrainProgress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}phase\0\u{1}running\0\u{3}jobs_left\0\u{3}results_left\0\u{3}outbox_left\0\u{3}remaining_seconds\0\u{1}finished\0\u{1}safe\0\u{1}message\0\u{3}exit_code\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}phase\0\u{1}running\0\u{3}jobs_left\0\u{3}results_left\0\u{3}outbox_left\0\u{3}remaining_seconds\0\u{1}finished\0\u{1}safe\0\u{1}message\0\u{3}exit_code\0\u{3}files_left\0\u{1}files\0\u{3}remaining_nodes\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4768,6 +5109,9 @@ nonisolated extension Ocr_V1_DrainProgress: SwiftProtobuf.Message, SwiftProtobuf
       case 8: try { try decoder.decodeSingularBoolField(value: &self.safe) }()
       case 9: try { try decoder.decodeSingularStringField(value: &self.message) }()
       case 10: try { try decoder.decodeSingularUInt32Field(value: &self.exitCode) }()
+      case 11: try { try decoder.decodeSingularUInt64Field(value: &self.filesLeft) }()
+      case 12: try { try decoder.decodeRepeatedBytesField(value: &self.files) }()
+      case 13: try { try decoder.decodeSingularUInt64Field(value: &self.remainingNodes) }()
       default: break
       }
     }
@@ -4808,6 +5152,15 @@ nonisolated extension Ocr_V1_DrainProgress: SwiftProtobuf.Message, SwiftProtobuf
     if self.exitCode != 0 {
       try visitor.visitSingularUInt32Field(value: self.exitCode, fieldNumber: 10)
     }
+    if self.filesLeft != 0 {
+      try visitor.visitSingularUInt64Field(value: self.filesLeft, fieldNumber: 11)
+    }
+    if !self.files.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.files, fieldNumber: 12)
+    }
+    if self.remainingNodes != 0 {
+      try visitor.visitSingularUInt64Field(value: self.remainingNodes, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4822,6 +5175,9 @@ nonisolated extension Ocr_V1_DrainProgress: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.safe != rhs.safe {return false}
     if lhs.message != rhs.message {return false}
     if lhs.exitCode != rhs.exitCode {return false}
+    if lhs.filesLeft != rhs.filesLeft {return false}
+    if lhs.files != rhs.files {return false}
+    if lhs.remainingNodes != rhs.remainingNodes {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

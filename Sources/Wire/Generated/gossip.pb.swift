@@ -80,6 +80,10 @@ package nonisolated struct Ocr_V1_FactsMessage: Sendable {
 
   package var version: String = String()
 
+  /// 0 serving, 1 draining, 2 failing. A number that is not known is read as draining: whoever does not simply serve is
+  /// not to be used.
+  package var standing: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -106,9 +110,10 @@ package nonisolated struct Ocr_V1_UpdateMessage: Sendable {
   /// 0 alive, 1 suspect, 2 dead, 3 left.
   package var status: UInt32 = 0
 
-  /// 16 bytes; left out for alive and left.
+  /// 16 bytes; left out for alive and left. The member's own id where it ends for a restart.
   package var accuser: Data = Data()
 
+  /// Left out only where the member is not alive and serves.
   package var facts: Ocr_V1_FactsMessage {
     get {_facts ?? Ocr_V1_FactsMessage()}
     set {_facts = newValue}
@@ -432,7 +437,7 @@ nonisolated extension Ocr_V1_EndpointMessage: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Ocr_V1_FactsMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".FactsMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}endpoint\0\u{1}zone\0\u{1}version\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}endpoint\0\u{1}zone\0\u{1}version\0\u{1}standing\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -444,6 +449,7 @@ nonisolated extension Ocr_V1_FactsMessage: SwiftProtobuf.Message, SwiftProtobuf.
       case 2: try { try decoder.decodeSingularMessageField(value: &self._endpoint) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.zone) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.version) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.standing) }()
       default: break
       }
     }
@@ -466,6 +472,9 @@ nonisolated extension Ocr_V1_FactsMessage: SwiftProtobuf.Message, SwiftProtobuf.
     if !self.version.isEmpty {
       try visitor.visitSingularStringField(value: self.version, fieldNumber: 4)
     }
+    if self.standing != 0 {
+      try visitor.visitSingularUInt32Field(value: self.standing, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -474,6 +483,7 @@ nonisolated extension Ocr_V1_FactsMessage: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs._endpoint != rhs._endpoint {return false}
     if lhs.zone != rhs.zone {return false}
     if lhs.version != rhs.version {return false}
+    if lhs.standing != rhs.standing {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -74,12 +74,152 @@ package enum Ocr_V1_Peer: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Deliver" metadata.
+        package enum Deliver: Sendable {
+            /// Request type for "Deliver".
+            package typealias Input = Ocr_V1_DeliverRequest
+            /// Response type for "Deliver".
+            package typealias Output = Ocr_V1_DeliverResponse
+            /// Descriptor for "Deliver".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "Deliver",
+                type: .unary
+            )
+        }
+        /// Namespace for "ReadSource" metadata.
+        package enum ReadSource: Sendable {
+            /// Request type for "ReadSource".
+            package typealias Input = Ocr_V1_ReadSourceRequest
+            /// Response type for "ReadSource".
+            package typealias Output = Ocr_V1_SourceChunk
+            /// Descriptor for "ReadSource".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "ReadSource",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "OfferSpool" metadata.
+        package enum OfferSpool: Sendable {
+            /// Request type for "OfferSpool".
+            package typealias Input = Ocr_V1_SpoolOffer
+            /// Response type for "OfferSpool".
+            package typealias Output = Ocr_V1_SpoolAnswer
+            /// Descriptor for "OfferSpool".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "OfferSpool",
+                type: .unary
+            )
+        }
+        /// Namespace for "WriteSpool" metadata.
+        package enum WriteSpool: Sendable {
+            /// Request type for "WriteSpool".
+            package typealias Input = Ocr_V1_SpoolChunk
+            /// Response type for "WriteSpool".
+            package typealias Output = Ocr_V1_SpoolReceipt
+            /// Descriptor for "WriteSpool".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "WriteSpool",
+                type: .clientStreaming
+            )
+        }
+        /// Namespace for "ListJobs" metadata.
+        package enum ListJobs: Sendable {
+            /// Request type for "ListJobs".
+            package typealias Input = Ocr_V1_PeerListRequest
+            /// Response type for "ListJobs".
+            package typealias Output = Ocr_V1_JobLine
+            /// Descriptor for "ListJobs".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "ListJobs",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "ExportShards" metadata.
+        package enum ExportShards: Sendable {
+            /// Request type for "ExportShards".
+            package typealias Input = Ocr_V1_PeerExportRequest
+            /// Response type for "ExportShards".
+            package typealias Output = Ocr_V1_ExportMessage
+            /// Descriptor for "ExportShards".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "ExportShards",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "SearchShards" metadata.
+        package enum SearchShards: Sendable {
+            /// Request type for "SearchShards".
+            package typealias Input = Ocr_V1_PeerSearchRequest
+            /// Response type for "SearchShards".
+            package typealias Output = Ocr_V1_SearchHit
+            /// Descriptor for "SearchShards".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "SearchShards",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "LookUp" metadata.
+        package enum LookUp: Sendable {
+            /// Request type for "LookUp".
+            package typealias Input = Ocr_V1_PeerLookUpRequest
+            /// Response type for "LookUp".
+            package typealias Output = Ocr_V1_PeerLookUpResponse
+            /// Descriptor for "LookUp".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "LookUp",
+                type: .unary
+            )
+        }
+        /// Namespace for "Drain" metadata.
+        package enum Drain: Sendable {
+            /// Request type for "Drain".
+            package typealias Input = Ocr_V1_DrainRequest
+            /// Response type for "Drain".
+            package typealias Output = Ocr_V1_DrainProgress
+            /// Descriptor for "Drain".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "Drain",
+                type: .serverStreaming
+            )
+        }
+        /// Namespace for "Pause" metadata.
+        package enum Pause: Sendable {
+            /// Request type for "Pause".
+            package typealias Input = Ocr_V1_PauseRequest
+            /// Response type for "Pause".
+            package typealias Output = Ocr_V1_PauseResponse
+            /// Descriptor for "Pause".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "Pause",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "ocr.v1.Peer" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Exchange.descriptor,
             Probe.descriptor,
             Report.descriptor,
-            Keyring.descriptor
+            Keyring.descriptor,
+            Deliver.descriptor,
+            ReadSource.descriptor,
+            OfferSpool.descriptor,
+            WriteSpool.descriptor,
+            ListJobs.descriptor,
+            ExportShards.descriptor,
+            SearchShards.descriptor,
+            LookUp.descriptor,
+            Drain.descriptor,
+            Pause.descriptor
         ]
     }
 }
@@ -178,6 +318,171 @@ extension Ocr_V1_Peer {
             request: GRPCCore.StreamingServerRequest<Ocr_V1_KeyringRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_KeyringResponse>
+
+        /// Handle the "Deliver" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Messages of the coordination cores. The answer says only that the node has taken them.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_DeliverRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_DeliverResponse` messages.
+        func deliver(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_DeliverRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DeliverResponse>
+
+        /// Handle the "ReadSource" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The bytes of a job's source: header first, then chunks of at most 256 KiB. Errors: `not-found` (no such job here, no
+        /// > copy of its file), or the name of a failure (`source-missing`, `source-unreadable`, `source-changed`, …).
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_ReadSourceRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_SourceChunk` messages.
+        func readSource(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_ReadSourceRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SourceChunk>
+
+        /// Handle the "OfferSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Before a node goes: which of these files shall be copied to this one?
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_SpoolOffer` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_SpoolAnswer` messages.
+        func offerSpool(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_SpoolOffer>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SpoolAnswer>
+
+        /// Handle the "WriteSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > One file that was wanted: header first, then chunks of at most 256 KiB. The receipt follows when it is on disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_SpoolChunk` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_SpoolReceipt` messages.
+        func writeSpool(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_SpoolChunk>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SpoolReceipt>
+
+        /// Handle the "ListJobs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The part of `jobs`, `export`, `search` and `show` that this node answers: the named shards.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_PeerListRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_JobLine` messages.
+        func listJobs(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerListRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_JobLine>
+
+        /// Handle the "ExportShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_PeerExportRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_ExportMessage` messages.
+        func exportShards(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_ExportMessage>
+
+        /// Handle the "SearchShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_PeerSearchRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_SearchHit` messages.
+        func searchShards(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerSearchRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SearchHit>
+
+        /// Handle the "LookUp" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_PeerLookUpRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_PeerLookUpResponse` messages.
+        func lookUp(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerLookUpRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_PeerLookUpResponse>
+
+        /// Handle the "Drain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's command for this node, passed on by the one that he spoke to; `node` in it is empty.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_DrainRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_DrainProgress` messages.
+        func drain(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_DrainRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DrainProgress>
+
+        /// Handle the "Pause" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_PauseRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_PauseResponse` messages.
+        func pause(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_PauseRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_PauseResponse>
     }
 
     /// Service protocol for the "ocr.v1.Peer" service.
@@ -260,6 +565,171 @@ extension Ocr_V1_Peer {
             request: GRPCCore.ServerRequest<Ocr_V1_KeyringRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Ocr_V1_KeyringResponse>
+
+        /// Handle the "Deliver" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Messages of the coordination cores. The answer says only that the node has taken them.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_DeliverRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_DeliverResponse` message.
+        func deliver(
+            request: GRPCCore.ServerRequest<Ocr_V1_DeliverRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_DeliverResponse>
+
+        /// Handle the "ReadSource" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The bytes of a job's source: header first, then chunks of at most 256 KiB. Errors: `not-found` (no such job here, no
+        /// > copy of its file), or the name of a failure (`source-missing`, `source-unreadable`, `source-changed`, …).
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_ReadSourceRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_SourceChunk` messages.
+        func readSource(
+            request: GRPCCore.ServerRequest<Ocr_V1_ReadSourceRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SourceChunk>
+
+        /// Handle the "OfferSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Before a node goes: which of these files shall be copied to this one?
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_SpoolOffer` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_SpoolAnswer` message.
+        func offerSpool(
+            request: GRPCCore.ServerRequest<Ocr_V1_SpoolOffer>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_SpoolAnswer>
+
+        /// Handle the "WriteSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > One file that was wanted: header first, then chunks of at most 256 KiB. The receipt follows when it is on disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_SpoolChunk` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_SpoolReceipt` message.
+        func writeSpool(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_SpoolChunk>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_SpoolReceipt>
+
+        /// Handle the "ListJobs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The part of `jobs`, `export`, `search` and `show` that this node answers: the named shards.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerListRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_JobLine` messages.
+        func listJobs(
+            request: GRPCCore.ServerRequest<Ocr_V1_PeerListRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_JobLine>
+
+        /// Handle the "ExportShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerExportRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_ExportMessage` messages.
+        func exportShards(
+            request: GRPCCore.ServerRequest<Ocr_V1_PeerExportRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_ExportMessage>
+
+        /// Handle the "SearchShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerSearchRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_SearchHit` messages.
+        func searchShards(
+            request: GRPCCore.ServerRequest<Ocr_V1_PeerSearchRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SearchHit>
+
+        /// Handle the "LookUp" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerLookUpRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_PeerLookUpResponse` message.
+        func lookUp(
+            request: GRPCCore.ServerRequest<Ocr_V1_PeerLookUpRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_PeerLookUpResponse>
+
+        /// Handle the "Drain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's command for this node, passed on by the one that he spoke to; `node` in it is empty.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_DrainRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_DrainProgress` messages.
+        func drain(
+            request: GRPCCore.ServerRequest<Ocr_V1_DrainRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DrainProgress>
+
+        /// Handle the "Pause" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PauseRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_PauseResponse` message.
+        func pause(
+            request: GRPCCore.ServerRequest<Ocr_V1_PauseRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_PauseResponse>
     }
 
     /// Simple service protocol for the "ocr.v1.Peer" service.
@@ -340,6 +810,176 @@ extension Ocr_V1_Peer {
             request: Ocr_V1_KeyringRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Ocr_V1_KeyringResponse
+
+        /// Handle the "Deliver" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Messages of the coordination cores. The answer says only that the node has taken them.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_DeliverRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_DeliverResponse` to respond with.
+        func deliver(
+            request: Ocr_V1_DeliverRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_DeliverResponse
+
+        /// Handle the "ReadSource" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The bytes of a job's source: header first, then chunks of at most 256 KiB. Errors: `not-found` (no such job here, no
+        /// > copy of its file), or the name of a failure (`source-missing`, `source-unreadable`, `source-changed`, …).
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_ReadSourceRequest` message.
+        ///   - response: A response stream of `Ocr_V1_SourceChunk` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func readSource(
+            request: Ocr_V1_ReadSourceRequest,
+            response: GRPCCore.RPCWriter<Ocr_V1_SourceChunk>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "OfferSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Before a node goes: which of these files shall be copied to this one?
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_SpoolOffer` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_SpoolAnswer` to respond with.
+        func offerSpool(
+            request: Ocr_V1_SpoolOffer,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_SpoolAnswer
+
+        /// Handle the "WriteSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > One file that was wanted: header first, then chunks of at most 256 KiB. The receipt follows when it is on disk.
+        ///
+        /// - Parameters:
+        ///   - request: A stream of `Ocr_V1_SpoolChunk` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_SpoolReceipt` to respond with.
+        func writeSpool(
+            request: GRPCCore.RPCAsyncSequence<Ocr_V1_SpoolChunk, any Swift.Error>,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_SpoolReceipt
+
+        /// Handle the "ListJobs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The part of `jobs`, `export`, `search` and `show` that this node answers: the named shards.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_PeerListRequest` message.
+        ///   - response: A response stream of `Ocr_V1_JobLine` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func listJobs(
+            request: Ocr_V1_PeerListRequest,
+            response: GRPCCore.RPCWriter<Ocr_V1_JobLine>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "ExportShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_PeerExportRequest` message.
+        ///   - response: A response stream of `Ocr_V1_ExportMessage` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func exportShards(
+            request: Ocr_V1_PeerExportRequest,
+            response: GRPCCore.RPCWriter<Ocr_V1_ExportMessage>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "SearchShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_PeerSearchRequest` message.
+        ///   - response: A response stream of `Ocr_V1_SearchHit` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func searchShards(
+            request: Ocr_V1_PeerSearchRequest,
+            response: GRPCCore.RPCWriter<Ocr_V1_SearchHit>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "LookUp" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_PeerLookUpRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_PeerLookUpResponse` to respond with.
+        func lookUp(
+            request: Ocr_V1_PeerLookUpRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_PeerLookUpResponse
+
+        /// Handle the "Drain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's command for this node, passed on by the one that he spoke to; `node` in it is empty.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_DrainRequest` message.
+        ///   - response: A response stream of `Ocr_V1_DrainProgress` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        func drain(
+            request: Ocr_V1_DrainRequest,
+            response: GRPCCore.RPCWriter<Ocr_V1_DrainProgress>,
+            context: GRPCCore.ServerContext
+        ) async throws
+
+        /// Handle the "Pause" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_PauseRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_PauseResponse` to respond with.
+        func pause(
+            request: Ocr_V1_PauseRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_PauseResponse
     }
 }
 
@@ -391,6 +1031,116 @@ extension Ocr_V1_Peer.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.Deliver.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_DeliverRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_DeliverResponse>(),
+            handler: { request, context in
+                try await self.deliver(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.ReadSource.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_ReadSourceRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_SourceChunk>(),
+            handler: { request, context in
+                try await self.readSource(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.OfferSpool.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_SpoolOffer>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_SpoolAnswer>(),
+            handler: { request, context in
+                try await self.offerSpool(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.WriteSpool.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_SpoolChunk>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_SpoolReceipt>(),
+            handler: { request, context in
+                try await self.writeSpool(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.ListJobs.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PeerListRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_JobLine>(),
+            handler: { request, context in
+                try await self.listJobs(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.ExportShards.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PeerExportRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_ExportMessage>(),
+            handler: { request, context in
+                try await self.exportShards(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.SearchShards.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PeerSearchRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_SearchHit>(),
+            handler: { request, context in
+                try await self.searchShards(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.LookUp.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PeerLookUpRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PeerLookUpResponse>(),
+            handler: { request, context in
+                try await self.lookUp(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.Drain.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_DrainRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_DrainProgress>(),
+            handler: { request, context in
+                try await self.drain(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.Pause.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PauseRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PauseResponse>(),
+            handler: { request, context in
+                try await self.pause(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -435,6 +1185,116 @@ extension Ocr_V1_Peer.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_KeyringResponse> {
         let response = try await self.keyring(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func deliver(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_DeliverRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DeliverResponse> {
+        let response = try await self.deliver(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func readSource(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_ReadSourceRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SourceChunk> {
+        let response = try await self.readSource(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    package func offerSpool(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_SpoolOffer>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SpoolAnswer> {
+        let response = try await self.offerSpool(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func writeSpool(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_SpoolChunk>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SpoolReceipt> {
+        let response = try await self.writeSpool(
+            request: request,
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func listJobs(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerListRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_JobLine> {
+        let response = try await self.listJobs(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    package func exportShards(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_ExportMessage> {
+        let response = try await self.exportShards(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    package func searchShards(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerSearchRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SearchHit> {
+        let response = try await self.searchShards(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    package func lookUp(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerLookUpRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_PeerLookUpResponse> {
+        let response = try await self.lookUp(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func drain(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_DrainRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DrainProgress> {
+        let response = try await self.drain(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return response
+    }
+
+    package func pause(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_PauseRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_PauseResponse> {
+        let response = try await self.pause(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -490,6 +1350,156 @@ extension Ocr_V1_Peer.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Ocr_V1_KeyringResponse> {
         return GRPCCore.ServerResponse<Ocr_V1_KeyringResponse>(
             message: try await self.keyring(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func deliver(
+        request: GRPCCore.ServerRequest<Ocr_V1_DeliverRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_DeliverResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_DeliverResponse>(
+            message: try await self.deliver(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func readSource(
+        request: GRPCCore.ServerRequest<Ocr_V1_ReadSourceRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SourceChunk> {
+        return GRPCCore.StreamingServerResponse<Ocr_V1_SourceChunk>(
+            metadata: [:],
+            producer: { writer in
+                try await self.readSource(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    package func offerSpool(
+        request: GRPCCore.ServerRequest<Ocr_V1_SpoolOffer>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_SpoolAnswer> {
+        return GRPCCore.ServerResponse<Ocr_V1_SpoolAnswer>(
+            message: try await self.offerSpool(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func writeSpool(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_SpoolChunk>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_SpoolReceipt> {
+        return GRPCCore.ServerResponse<Ocr_V1_SpoolReceipt>(
+            message: try await self.writeSpool(
+                request: request.messages,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func listJobs(
+        request: GRPCCore.ServerRequest<Ocr_V1_PeerListRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_JobLine> {
+        return GRPCCore.StreamingServerResponse<Ocr_V1_JobLine>(
+            metadata: [:],
+            producer: { writer in
+                try await self.listJobs(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    package func exportShards(
+        request: GRPCCore.ServerRequest<Ocr_V1_PeerExportRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_ExportMessage> {
+        return GRPCCore.StreamingServerResponse<Ocr_V1_ExportMessage>(
+            metadata: [:],
+            producer: { writer in
+                try await self.exportShards(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    package func searchShards(
+        request: GRPCCore.ServerRequest<Ocr_V1_PeerSearchRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_SearchHit> {
+        return GRPCCore.StreamingServerResponse<Ocr_V1_SearchHit>(
+            metadata: [:],
+            producer: { writer in
+                try await self.searchShards(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    package func lookUp(
+        request: GRPCCore.ServerRequest<Ocr_V1_PeerLookUpRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_PeerLookUpResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_PeerLookUpResponse>(
+            message: try await self.lookUp(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func drain(
+        request: GRPCCore.ServerRequest<Ocr_V1_DrainRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_DrainProgress> {
+        return GRPCCore.StreamingServerResponse<Ocr_V1_DrainProgress>(
+            metadata: [:],
+            producer: { writer in
+                try await self.drain(
+                    request: request.message,
+                    response: writer,
+                    context: context
+                )
+                return [:]
+            }
+        )
+    }
+
+    package func pause(
+        request: GRPCCore.ServerRequest<Ocr_V1_PauseRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_PauseResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_PauseResponse>(
+            message: try await self.pause(
                 request: request.message,
                 context: context
             ),
@@ -598,6 +1608,221 @@ extension Ocr_V1_Peer {
             deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_KeyringResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_KeyringResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Deliver" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Messages of the coordination cores. The answer says only that the node has taken them.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_DeliverRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_DeliverRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_DeliverResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func deliver<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_DeliverRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_DeliverRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_DeliverResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_DeliverResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ReadSource" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The bytes of a job's source: header first, then chunks of at most 256 KiB. Errors: `not-found` (no such job here, no
+        /// > copy of its file), or the name of a failure (`source-missing`, `source-unreadable`, `source-changed`, …).
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_ReadSourceRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_ReadSourceRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SourceChunk` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func readSource<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_ReadSourceRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_ReadSourceRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SourceChunk>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SourceChunk>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "OfferSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Before a node goes: which of these files shall be copied to this one?
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_SpoolOffer` message.
+        ///   - serializer: A serializer for `Ocr_V1_SpoolOffer` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SpoolAnswer` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func offerSpool<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_SpoolOffer>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_SpoolOffer>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SpoolAnswer>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolAnswer>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "WriteSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > One file that was wanted: header first, then chunks of at most 256 KiB. The receipt follows when it is on disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Ocr_V1_SpoolChunk` messages.
+        ///   - serializer: A serializer for `Ocr_V1_SpoolChunk` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SpoolReceipt` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func writeSpool<Result>(
+            request: GRPCCore.StreamingClientRequest<Ocr_V1_SpoolChunk>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_SpoolChunk>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SpoolReceipt>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolReceipt>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ListJobs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The part of `jobs`, `export`, `search` and `show` that this node answers: the named shards.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerListRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerListRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_JobLine` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func listJobs<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerListRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerListRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_JobLine>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_JobLine>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ExportShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerExportRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerExportRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_ExportMessage` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func exportShards<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_ExportMessage>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_ExportMessage>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "SearchShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerSearchRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerSearchRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SearchHit` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func searchShards<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerSearchRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerSearchRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SearchHit>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SearchHit>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "LookUp" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerLookUpRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerLookUpRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_PeerLookUpResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func lookUp<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerLookUpRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerLookUpRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_PeerLookUpResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PeerLookUpResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Drain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's command for this node, passed on by the one that he spoke to; `node` in it is empty.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_DrainRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_DrainRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_DrainProgress` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func drain<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_DrainRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_DrainRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_DrainProgress>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_DrainProgress>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Pause" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PauseRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PauseRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_PauseResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func pause<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PauseRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PauseRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_PauseResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PauseResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -753,6 +1978,321 @@ extension Ocr_V1_Peer {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Deliver" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Messages of the coordination cores. The answer says only that the node has taken them.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_DeliverRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_DeliverRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_DeliverResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func deliver<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_DeliverRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_DeliverRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_DeliverResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_DeliverResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.Deliver.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ReadSource" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The bytes of a job's source: header first, then chunks of at most 256 KiB. Errors: `not-found` (no such job here, no
+        /// > copy of its file), or the name of a failure (`source-missing`, `source-unreadable`, `source-changed`, …).
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_ReadSourceRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_ReadSourceRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SourceChunk` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func readSource<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_ReadSourceRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_ReadSourceRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SourceChunk>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SourceChunk>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.ReadSource.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "OfferSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Before a node goes: which of these files shall be copied to this one?
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_SpoolOffer` message.
+        ///   - serializer: A serializer for `Ocr_V1_SpoolOffer` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SpoolAnswer` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func offerSpool<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_SpoolOffer>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_SpoolOffer>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SpoolAnswer>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolAnswer>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.OfferSpool.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "WriteSpool" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > One file that was wanted: header first, then chunks of at most 256 KiB. The receipt follows when it is on disk.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Ocr_V1_SpoolChunk` messages.
+        ///   - serializer: A serializer for `Ocr_V1_SpoolChunk` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SpoolReceipt` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func writeSpool<Result>(
+            request: GRPCCore.StreamingClientRequest<Ocr_V1_SpoolChunk>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_SpoolChunk>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SpoolReceipt>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolReceipt>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.clientStreaming(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.WriteSpool.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ListJobs" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > The part of `jobs`, `export`, `search` and `show` that this node answers: the named shards.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerListRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerListRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_JobLine` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func listJobs<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerListRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerListRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_JobLine>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_JobLine>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.ListJobs.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "ExportShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerExportRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerExportRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_ExportMessage` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func exportShards<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerExportRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerExportRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_ExportMessage>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_ExportMessage>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.ExportShards.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "SearchShards" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerSearchRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerSearchRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_SearchHit` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func searchShards<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerSearchRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerSearchRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_SearchHit>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SearchHit>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.SearchShards.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "LookUp" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PeerLookUpRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PeerLookUpRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_PeerLookUpResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func lookUp<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PeerLookUpRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PeerLookUpRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_PeerLookUpResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PeerLookUpResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.LookUp.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Drain" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > An operator's command for this node, passed on by the one that he spoke to; `node` in it is empty.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_DrainRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_DrainRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_DrainProgress` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func drain<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_DrainRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_DrainRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_DrainProgress>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_DrainProgress>) async throws -> Result
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.serverStreaming(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.Drain.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Pause" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_PauseRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_PauseRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_PauseResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func pause<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_PauseRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_PauseRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_PauseResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PauseResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.Pause.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -871,6 +2411,271 @@ extension Ocr_V1_Peer.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_KeyringRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_KeyringResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Deliver" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Messages of the coordination cores. The answer says only that the node has taken them.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_DeliverRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func deliver<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_DeliverRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_DeliverResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.deliver(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_DeliverRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_DeliverResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReadSource" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The bytes of a job's source: header first, then chunks of at most 256 KiB. Errors: `not-found` (no such job here, no
+    /// > copy of its file), or the name of a failure (`source-missing`, `source-unreadable`, `source-changed`, …).
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_ReadSourceRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func readSource<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_ReadSourceRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SourceChunk>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.readSource(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_ReadSourceRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_SourceChunk>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "OfferSpool" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Before a node goes: which of these files shall be copied to this one?
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_SpoolOffer` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func offerSpool<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_SpoolOffer>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolAnswer>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.offerSpool(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_SpoolOffer>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_SpoolAnswer>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "WriteSpool" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > One file that was wanted: header first, then chunks of at most 256 KiB. The receipt follows when it is on disk.
+    ///
+    /// - Parameters:
+    ///   - request: A streaming request producing `Ocr_V1_SpoolChunk` messages.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func writeSpool<Result>(
+        request: GRPCCore.StreamingClientRequest<Ocr_V1_SpoolChunk>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolReceipt>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.writeSpool(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_SpoolChunk>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_SpoolReceipt>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListJobs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The part of `jobs`, `export`, `search` and `show` that this node answers: the named shards.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_PeerListRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listJobs<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_PeerListRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_JobLine>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.listJobs(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PeerListRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_JobLine>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ExportShards" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_PeerExportRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func exportShards<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_PeerExportRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_ExportMessage>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.exportShards(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PeerExportRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_ExportMessage>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SearchShards" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_PeerSearchRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func searchShards<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_PeerSearchRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SearchHit>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.searchShards(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PeerSearchRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_SearchHit>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "LookUp" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_PeerLookUpRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func lookUp<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_PeerLookUpRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PeerLookUpResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.lookUp(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PeerLookUpRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PeerLookUpResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Drain" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > An operator's command for this node, passed on by the one that he spoke to; `node` in it is empty.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_DrainRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func drain<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_DrainRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_DrainProgress>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        try await self.drain(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_DrainRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_DrainProgress>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Pause" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_PauseRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func pause<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_PauseRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PauseResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.pause(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PauseRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PauseResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1007,6 +2812,312 @@ extension Ocr_V1_Peer.ClientProtocol {
             metadata: metadata
         )
         return try await self.keyring(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Deliver" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Messages of the coordination cores. The answer says only that the node has taken them.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func deliver<Result>(
+        _ message: Ocr_V1_DeliverRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_DeliverResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_DeliverRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.deliver(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ReadSource" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The bytes of a job's source: header first, then chunks of at most 256 KiB. Errors: `not-found` (no such job here, no
+    /// > copy of its file), or the name of a failure (`source-missing`, `source-unreadable`, `source-changed`, …).
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func readSource<Result>(
+        _ message: Ocr_V1_ReadSourceRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SourceChunk>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_ReadSourceRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.readSource(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "OfferSpool" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Before a node goes: which of these files shall be copied to this one?
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func offerSpool<Result>(
+        _ message: Ocr_V1_SpoolOffer,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolAnswer>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_SpoolOffer>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.offerSpool(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "WriteSpool" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > One file that was wanted: header first, then chunks of at most 256 KiB. The receipt follows when it is on disk.
+    ///
+    /// - Parameters:
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - producer: A closure producing request messages to send to the server. Returning
+    ///       from the closure closes the request stream.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func writeSpool<Result>(
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Ocr_V1_SpoolChunk>) async throws -> Void,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_SpoolReceipt>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.StreamingClientRequest<Ocr_V1_SpoolChunk>(
+            metadata: metadata,
+            producer: producer
+        )
+        return try await self.writeSpool(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ListJobs" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > The part of `jobs`, `export`, `search` and `show` that this node answers: the named shards.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func listJobs<Result>(
+        _ message: Ocr_V1_PeerListRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_JobLine>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_PeerListRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.listJobs(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ExportShards" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func exportShards<Result>(
+        _ message: Ocr_V1_PeerExportRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_ExportMessage>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_PeerExportRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.exportShards(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "SearchShards" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func searchShards<Result>(
+        _ message: Ocr_V1_PeerSearchRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_SearchHit>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_PeerSearchRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.searchShards(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "LookUp" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func lookUp<Result>(
+        _ message: Ocr_V1_PeerLookUpRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PeerLookUpResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_PeerLookUpRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.lookUp(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Drain" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > An operator's command for this node, passed on by the one that he spoke to; `node` in it is empty.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func drain<Result>(
+        _ message: Ocr_V1_DrainRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Ocr_V1_DrainProgress>) async throws -> Result
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_DrainRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.drain(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Pause" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func pause<Result>(
+        _ message: Ocr_V1_PauseRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PauseResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_PauseRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.pause(
             request: request,
             options: options,
             onResponse: handleResponse

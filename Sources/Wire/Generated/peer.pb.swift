@@ -295,42 +295,105 @@ package nonisolated struct Ocr_V1_ReportRequest: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// ShardSet.words: the shards whose work this node is to count. None: only the node's own status is wanted.
+  package var shards: [UInt64] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
-package nonisolated struct Ocr_V1_ReportResponse: Sendable {
+package nonisolated struct Ocr_V1_ReportResponse: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var node: Ocr_V1_NodeStatus {
-    get {_node ?? Ocr_V1_NodeStatus()}
-    set {_node = newValue}
+    get {_storage._node ?? Ocr_V1_NodeStatus()}
+    set {_uniqueStorage()._node = newValue}
   }
   /// Returns true if `node` has been explicitly set.
-  package var hasNode: Bool {self._node != nil}
+  package var hasNode: Bool {_storage._node != nil}
   /// Clears the value of `node`. Subsequent reads from it will return its default value.
-  package mutating func clearNode() {self._node = nil}
+  package mutating func clearNode() {_uniqueStorage()._node = nil}
 
   package var work: Ocr_V1_WorkStatus {
-    get {_work ?? Ocr_V1_WorkStatus()}
-    set {_work = newValue}
+    get {_storage._work ?? Ocr_V1_WorkStatus()}
+    set {_uniqueStorage()._work = newValue}
   }
   /// Returns true if `work` has been explicitly set.
-  package var hasWork: Bool {self._work != nil}
+  package var hasWork: Bool {_storage._work != nil}
   /// Clears the value of `work`. Subsequent reads from it will return its default value.
-  package mutating func clearWork() {self._work = nil}
+  package mutating func clearWork() {_uniqueStorage()._work = nil}
 
-  package var batches: [Ocr_V1_BatchStatus] = []
+  package var batches: [Ocr_V1_BatchStatus] {
+    get {_storage._batches}
+    set {_uniqueStorage()._batches = newValue}
+  }
+
+  /// ShardSet.words, each: the node is primary; holds a copy that it should hold; has compared that copy with the other
+  /// replicas and found it equal; holds records that it should not hold and has still to hand over.
+  package var primaryShards: [UInt64] {
+    get {_storage._primaryShards}
+    set {_uniqueStorage()._primaryShards = newValue}
+  }
+
+  package var replicaShards: [UInt64] {
+    get {_storage._replicaShards}
+    set {_uniqueStorage()._replicaShards = newValue}
+  }
+
+  package var syncedShards: [UInt64] {
+    get {_storage._syncedShards}
+    set {_uniqueStorage()._syncedShards = newValue}
+  }
+
+  package var strayShards: [UInt64] {
+    get {_storage._strayShards}
+    set {_uniqueStorage()._strayShards = newValue}
+  }
+
+  /// The work of the shards that were asked for, by batch.
+  package var batchReports: [Ocr_V1_ReportBatch] {
+    get {_storage._batchReports}
+    set {_uniqueStorage()._batchReports = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _node: Ocr_V1_NodeStatus? = nil
-  fileprivate var _work: Ocr_V1_WorkStatus? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Ocr_V1_ReportBatch: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String = String()
+
+  package var generation: UInt32 = 0
+
+  /// Of the shards that were asked for; `pending` are all that have not ended. `running` alone is of this node: what its
+  /// slots work at, whatever the shard.
+  package var counts: Ocr_V1_BatchStatus {
+    get {_counts ?? Ocr_V1_BatchStatus()}
+    set {_counts = newValue}
+  }
+  /// Returns true if `counts` has been explicitly set.
+  package var hasCounts: Bool {self._counts != nil}
+  /// Clears the value of `counts`. Subsequent reads from it will return its default value.
+  package mutating func clearCounts() {self._counts = nil}
+
+  /// Records of the batch that this node still owes to others that are there, in all shards.
+  package var owed: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _counts: Ocr_V1_BatchStatus? = nil
 }
 
 package nonisolated struct Ocr_V1_KeyringRequest: Sendable {
@@ -403,6 +466,412 @@ package nonisolated struct Ocr_V1_KeyringResponse: Sendable {
 
   /// Why it did not do what was asked; empty when it did.
   package var refusal: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_DeliverRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var messages: [Ocr_V1_CoordinationEnvelope] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_DeliverResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Nothing was taken: there is no room. The sender may send the same again later.
+  package var busy: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_ReadSourceRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The job, with what its key follows from.
+  package var key: Data = Data()
+
+  package var batch: String = String()
+
+  package var generation: UInt32 = 0
+
+  package var source: Data = Data()
+
+  /// Counted from 1, both or none; none: all pages.
+  package var firstPage: UInt32 {
+    get {_firstPage ?? 0}
+    set {_firstPage = newValue}
+  }
+  /// Returns true if `firstPage` has been explicitly set.
+  package var hasFirstPage: Bool {self._firstPage != nil}
+  /// Clears the value of `firstPage`. Subsequent reads from it will return its default value.
+  package mutating func clearFirstPage() {self._firstPage = nil}
+
+  package var lastPage: UInt32 {
+    get {_lastPage ?? 0}
+    set {_lastPage = newValue}
+  }
+  /// Returns true if `lastPage` has been explicitly set.
+  package var hasLastPage: Bool {self._lastPage != nil}
+  /// Clears the value of `lastPage`. Subsequent reads from it will return its default value.
+  package mutating func clearLastPage() {self._lastPage = nil}
+
+  /// The file as it was submitted: names the spooled copy that is meant.
+  package var fingerprint: Ocr_V1_FingerprintMessage {
+    get {_fingerprint ?? Ocr_V1_FingerprintMessage()}
+    set {_fingerprint = newValue}
+  }
+  /// Returns true if `fingerprint` has been explicitly set.
+  package var hasFingerprint: Bool {self._fingerprint != nil}
+  /// Clears the value of `fingerprint`. Subsequent reads from it will return its default value.
+  package mutating func clearFingerprint() {self._fingerprint = nil}
+
+  /// Only the header, with `sha256`.
+  package var digestOnly: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _firstPage: UInt32? = nil
+  fileprivate var _lastPage: UInt32? = nil
+  fileprivate var _fingerprint: Ocr_V1_FingerprintMessage? = nil
+}
+
+package nonisolated struct Ocr_V1_SourceChunk: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var kind: Ocr_V1_SourceChunk.OneOf_Kind? = nil
+
+  package var header: Ocr_V1_SourceHeader {
+    get {
+      if case .header(let v)? = kind {return v}
+      return Ocr_V1_SourceHeader()
+    }
+    set {kind = .header(newValue)}
+  }
+
+  package var bytes: Data {
+    get {
+      if case .bytes(let v)? = kind {return v}
+      return Data()
+    }
+    set {kind = .bytes(newValue)}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case header(Ocr_V1_SourceHeader)
+    case bytes(Data)
+
+  }
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_SourceHeader: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var byteCount: UInt64 = 0
+
+  package var modifiedNanoseconds: Int64 = 0
+
+  /// 32 bytes, when `digest_only` asked for it.
+  package var sha256: Data {
+    get {_sha256 ?? Data()}
+    set {_sha256 = newValue}
+  }
+  /// Returns true if `sha256` has been explicitly set.
+  package var hasSha256: Bool {self._sha256 != nil}
+  /// Clears the value of `sha256`. Subsequent reads from it will return its default value.
+  package mutating func clearSha256() {self._sha256 = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _sha256: Data? = nil
+}
+
+package nonisolated struct Ocr_V1_SpoolOffer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var entries: [Ocr_V1_SpoolEntry] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_SpoolEntry: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var key: Data = Data()
+
+  package var specification: Ocr_V1_SpecificationMessage {
+    get {_specification ?? Ocr_V1_SpecificationMessage()}
+    set {_specification = newValue}
+  }
+  /// Returns true if `specification` has been explicitly set.
+  package var hasSpecification: Bool {self._specification != nil}
+  /// Clears the value of `specification`. Subsequent reads from it will return its default value.
+  package mutating func clearSpecification() {self._specification = nil}
+
+  /// Size of the file as it is now.
+  package var byteCount: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _specification: Ocr_V1_SpecificationMessage? = nil
+}
+
+/// The answer to each entry, by its index; an entry that is in no list was not looked at.
+package nonisolated struct Ocr_V1_SpoolAnswer: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// To be sent.
+  package var wanted: [UInt32] = []
+
+  /// The copy is there.
+  package var present: [UInt32] = []
+
+  /// The node reads the file itself: the path is shared.
+  package var readable: [UInt32] = []
+
+  package var refused: [Ocr_V1_SpoolRefusal] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_SpoolRefusal: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var index: UInt32 = 0
+
+  /// "the disk is full", …
+  package var reason: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_SpoolChunk: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var kind: Ocr_V1_SpoolChunk.OneOf_Kind? = nil
+
+  package var header: Ocr_V1_SpoolEntry {
+    get {
+      if case .header(let v)? = kind {return v}
+      return Ocr_V1_SpoolEntry()
+    }
+    set {kind = .header(newValue)}
+  }
+
+  package var bytes: Data {
+    get {
+      if case .bytes(let v)? = kind {return v}
+      return Data()
+    }
+    set {kind = .bytes(newValue)}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Kind: Equatable, Sendable {
+    case header(Ocr_V1_SpoolEntry)
+    case bytes(Data)
+
+  }
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_SpoolReceipt: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var byteCount: UInt64 = 0
+
+  /// 32 bytes.
+  package var sha256: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_PeerListRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var batch: String {
+    get {_batch ?? String()}
+    set {_batch = newValue}
+  }
+  /// Returns true if `batch` has been explicitly set.
+  package var hasBatch: Bool {self._batch != nil}
+  /// Clears the value of `batch`. Subsequent reads from it will return its default value.
+  package mutating func clearBatch() {self._batch = nil}
+
+  package var generation: UInt32 {
+    get {_generation ?? 0}
+    set {_generation = newValue}
+  }
+  /// Returns true if `generation` has been explicitly set.
+  package var hasGeneration: Bool {self._generation != nil}
+  /// Clears the value of `generation`. Subsequent reads from it will return its default value.
+  package mutating func clearGeneration() {self._generation = nil}
+
+  /// As in JobsRequest.
+  package var outcome: String {
+    get {_outcome ?? String()}
+    set {_outcome = newValue}
+  }
+  /// Returns true if `outcome` has been explicitly set.
+  package var hasOutcome: Bool {self._outcome != nil}
+  /// Clears the value of `outcome`. Subsequent reads from it will return its default value.
+  package mutating func clearOutcome() {self._outcome = nil}
+
+  /// 0: no limit.
+  package var limit: UInt64 = 0
+
+  package var shards: [UInt64] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _batch: String? = nil
+  fileprivate var _generation: UInt32? = nil
+  fileprivate var _outcome: String? = nil
+}
+
+/// The answer is as that of Admin.Export, its rows in ascending order of (source, pages, job).
+package nonisolated struct Ocr_V1_PeerExportRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var batch: String = String()
+
+  package var generation: UInt32 {
+    get {_generation ?? 0}
+    set {_generation = newValue}
+  }
+  /// Returns true if `generation` has been explicitly set.
+  package var hasGeneration: Bool {self._generation != nil}
+  /// Clears the value of `generation`. Subsequent reads from it will return its default value.
+  package mutating func clearGeneration() {self._generation = nil}
+
+  /// Outcomes wanted; empty: all.
+  package var outcomes: [String] = []
+
+  package var shards: [UInt64] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _generation: UInt32? = nil
+}
+
+package nonisolated struct Ocr_V1_PeerSearchRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var query: String = String()
+
+  package var batch: String {
+    get {_batch ?? String()}
+    set {_batch = newValue}
+  }
+  /// Returns true if `batch` has been explicitly set.
+  package var hasBatch: Bool {self._batch != nil}
+  /// Clears the value of `batch`. Subsequent reads from it will return its default value.
+  package mutating func clearBatch() {self._batch = nil}
+
+  package var generation: UInt32 {
+    get {_generation ?? 0}
+    set {_generation = newValue}
+  }
+  /// Returns true if `generation` has been explicitly set.
+  package var hasGeneration: Bool {self._generation != nil}
+  /// Clears the value of `generation`. Subsequent reads from it will return its default value.
+  package mutating func clearGeneration() {self._generation = nil}
+
+  /// 0: the node's default.
+  package var limit: UInt32 = 0
+
+  package var shards: [UInt64] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _batch: String? = nil
+  fileprivate var _generation: UInt32? = nil
+}
+
+package nonisolated struct Ocr_V1_PeerLookUpRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Keys of jobs, 16 bytes each.
+  package var keys: [Data] = []
+
+  package var withResult: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_PeerLookUpResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Those that are here.
+  package var jobs: [Ocr_V1_JobDetail] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -857,26 +1326,7 @@ nonisolated extension Ocr_V1_ProbeResponse: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ReportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Ocr_V1_ReportRequest, rhs: Ocr_V1_ReportRequest) -> Bool {
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".ReportResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}shards\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -884,9 +1334,159 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._node) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._work) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.batches) }()
+      case 1: try { try decoder.decodeRepeatedFixed64Field(value: &self.shards) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.shards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.shards, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_ReportRequest, rhs: Ocr_V1_ReportRequest) -> Bool {
+    if lhs.shards != rhs.shards {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ReportResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0\u{3}primary_shards\0\u{3}replica_shards\0\u{3}synced_shards\0\u{3}stray_shards\0\u{3}batch_reports\0")
+
+  fileprivate class _StorageClass {
+    var _node: Ocr_V1_NodeStatus? = nil
+    var _work: Ocr_V1_WorkStatus? = nil
+    var _batches: [Ocr_V1_BatchStatus] = []
+    var _primaryShards: [UInt64] = []
+    var _replicaShards: [UInt64] = []
+    var _syncedShards: [UInt64] = []
+    var _strayShards: [UInt64] = []
+    var _batchReports: [Ocr_V1_ReportBatch] = []
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _node = source._node
+      _work = source._work
+      _batches = source._batches
+      _primaryShards = source._primaryShards
+      _replicaShards = source._replicaShards
+      _syncedShards = source._syncedShards
+      _strayShards = source._strayShards
+      _batchReports = source._batchReports
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._work) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._batches) }()
+        case 4: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._primaryShards) }()
+        case 5: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._replicaShards) }()
+        case 6: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._syncedShards) }()
+        case 7: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._strayShards) }()
+        case 8: try { try decoder.decodeRepeatedMessageField(value: &_storage._batchReports) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._node {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._work {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._batches.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._batches, fieldNumber: 3)
+      }
+      if !_storage._primaryShards.isEmpty {
+        try visitor.visitPackedFixed64Field(value: _storage._primaryShards, fieldNumber: 4)
+      }
+      if !_storage._replicaShards.isEmpty {
+        try visitor.visitPackedFixed64Field(value: _storage._replicaShards, fieldNumber: 5)
+      }
+      if !_storage._syncedShards.isEmpty {
+        try visitor.visitPackedFixed64Field(value: _storage._syncedShards, fieldNumber: 6)
+      }
+      if !_storage._strayShards.isEmpty {
+        try visitor.visitPackedFixed64Field(value: _storage._strayShards, fieldNumber: 7)
+      }
+      if !_storage._batchReports.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._batchReports, fieldNumber: 8)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_ReportResponse, rhs: Ocr_V1_ReportResponse) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._node != rhs_storage._node {return false}
+        if _storage._work != rhs_storage._work {return false}
+        if _storage._batches != rhs_storage._batches {return false}
+        if _storage._primaryShards != rhs_storage._primaryShards {return false}
+        if _storage._replicaShards != rhs_storage._replicaShards {return false}
+        if _storage._syncedShards != rhs_storage._syncedShards {return false}
+        if _storage._strayShards != rhs_storage._strayShards {return false}
+        if _storage._batchReports != rhs_storage._batchReports {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_ReportBatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ReportBatch"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}generation\0\u{1}counts\0\u{1}owed\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.generation) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._counts) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.owed) }()
       default: break
       }
     }
@@ -897,22 +1497,26 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._node {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    if !self.name.isEmpty {
+      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
+    }
+    if self.generation != 0 {
+      try visitor.visitSingularUInt32Field(value: self.generation, fieldNumber: 2)
+    }
+    try { if let v = self._counts {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
-    try { if let v = self._work {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if !self.batches.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.batches, fieldNumber: 3)
+    if self.owed != 0 {
+      try visitor.visitSingularUInt64Field(value: self.owed, fieldNumber: 4)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Ocr_V1_ReportResponse, rhs: Ocr_V1_ReportResponse) -> Bool {
-    if lhs._node != rhs._node {return false}
-    if lhs._work != rhs._work {return false}
-    if lhs.batches != rhs.batches {return false}
+  package static func ==(lhs: Ocr_V1_ReportBatch, rhs: Ocr_V1_ReportBatch) -> Bool {
+    if lhs.name != rhs.name {return false}
+    if lhs.generation != rhs.generation {return false}
+    if lhs._counts != rhs._counts {return false}
+    if lhs.owed != rhs.owed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1029,6 +1633,714 @@ nonisolated extension Ocr_V1_KeyringResponse: SwiftProtobuf.Message, SwiftProtob
   package static func ==(lhs: Ocr_V1_KeyringResponse, rhs: Ocr_V1_KeyringResponse) -> Bool {
     if lhs.keys != rhs.keys {return false}
     if lhs.refusal != rhs.refusal {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_DeliverRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DeliverRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}messages\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.messages) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.messages.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.messages, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_DeliverRequest, rhs: Ocr_V1_DeliverRequest) -> Bool {
+    if lhs.messages != rhs.messages {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_DeliverResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".DeliverResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}busy\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.busy) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.busy != false {
+      try visitor.visitSingularBoolField(value: self.busy, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_DeliverResponse, rhs: Ocr_V1_DeliverResponse) -> Bool {
+    if lhs.busy != rhs.busy {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_ReadSourceRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ReadSourceRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}batch\0\u{1}generation\0\u{1}source\0\u{3}first_page\0\u{3}last_page\0\u{1}fingerprint\0\u{3}digest_only\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.batch) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.generation) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.source) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self._firstPage) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self._lastPage) }()
+      case 7: try { try decoder.decodeSingularMessageField(value: &self._fingerprint) }()
+      case 8: try { try decoder.decodeSingularBoolField(value: &self.digestOnly) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 1)
+    }
+    if !self.batch.isEmpty {
+      try visitor.visitSingularStringField(value: self.batch, fieldNumber: 2)
+    }
+    if self.generation != 0 {
+      try visitor.visitSingularUInt32Field(value: self.generation, fieldNumber: 3)
+    }
+    if !self.source.isEmpty {
+      try visitor.visitSingularBytesField(value: self.source, fieldNumber: 4)
+    }
+    try { if let v = self._firstPage {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 5)
+    } }()
+    try { if let v = self._lastPage {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 6)
+    } }()
+    try { if let v = self._fingerprint {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    } }()
+    if self.digestOnly != false {
+      try visitor.visitSingularBoolField(value: self.digestOnly, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_ReadSourceRequest, rhs: Ocr_V1_ReadSourceRequest) -> Bool {
+    if lhs.key != rhs.key {return false}
+    if lhs.batch != rhs.batch {return false}
+    if lhs.generation != rhs.generation {return false}
+    if lhs.source != rhs.source {return false}
+    if lhs._firstPage != rhs._firstPage {return false}
+    if lhs._lastPage != rhs._lastPage {return false}
+    if lhs._fingerprint != rhs._fingerprint {return false}
+    if lhs.digestOnly != rhs.digestOnly {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SourceChunk: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SourceChunk"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}bytes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Ocr_V1_SourceHeader?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .header(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .header(v)
+        }
+      }()
+      case 2: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .bytes(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .header?: try {
+      guard case .header(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .bytes?: try {
+      guard case .bytes(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 2)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SourceChunk, rhs: Ocr_V1_SourceChunk) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SourceHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SourceHeader"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}sha256\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.byteCount) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.modifiedNanoseconds) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self._sha256) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.byteCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.byteCount, fieldNumber: 1)
+    }
+    if self.modifiedNanoseconds != 0 {
+      try visitor.visitSingularInt64Field(value: self.modifiedNanoseconds, fieldNumber: 2)
+    }
+    try { if let v = self._sha256 {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SourceHeader, rhs: Ocr_V1_SourceHeader) -> Bool {
+    if lhs.byteCount != rhs.byteCount {return false}
+    if lhs.modifiedNanoseconds != rhs.modifiedNanoseconds {return false}
+    if lhs._sha256 != rhs._sha256 {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SpoolOffer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SpoolOffer"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}entries\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.entries) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.entries.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.entries, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SpoolOffer, rhs: Ocr_V1_SpoolOffer) -> Bool {
+    if lhs.entries != rhs.entries {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SpoolEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SpoolEntry"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}specification\0\u{3}byte_count\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.key) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._specification) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.byteCount) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.key.isEmpty {
+      try visitor.visitSingularBytesField(value: self.key, fieldNumber: 1)
+    }
+    try { if let v = self._specification {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if self.byteCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.byteCount, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SpoolEntry, rhs: Ocr_V1_SpoolEntry) -> Bool {
+    if lhs.key != rhs.key {return false}
+    if lhs._specification != rhs._specification {return false}
+    if lhs.byteCount != rhs.byteCount {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SpoolAnswer: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SpoolAnswer"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}wanted\0\u{1}present\0\u{1}readable\0\u{1}refused\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedUInt32Field(value: &self.wanted) }()
+      case 2: try { try decoder.decodeRepeatedUInt32Field(value: &self.present) }()
+      case 3: try { try decoder.decodeRepeatedUInt32Field(value: &self.readable) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.refused) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.wanted.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.wanted, fieldNumber: 1)
+    }
+    if !self.present.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.present, fieldNumber: 2)
+    }
+    if !self.readable.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.readable, fieldNumber: 3)
+    }
+    if !self.refused.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.refused, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SpoolAnswer, rhs: Ocr_V1_SpoolAnswer) -> Bool {
+    if lhs.wanted != rhs.wanted {return false}
+    if lhs.present != rhs.present {return false}
+    if lhs.readable != rhs.readable {return false}
+    if lhs.refused != rhs.refused {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SpoolRefusal: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SpoolRefusal"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}index\0\u{1}reason\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.index) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.reason) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.index != 0 {
+      try visitor.visitSingularUInt32Field(value: self.index, fieldNumber: 1)
+    }
+    if !self.reason.isEmpty {
+      try visitor.visitSingularStringField(value: self.reason, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SpoolRefusal, rhs: Ocr_V1_SpoolRefusal) -> Bool {
+    if lhs.index != rhs.index {return false}
+    if lhs.reason != rhs.reason {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SpoolChunk: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SpoolChunk"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}bytes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Ocr_V1_SpoolEntry?
+        var hadOneofValue = false
+        if let current = self.kind {
+          hadOneofValue = true
+          if case .header(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.kind = .header(v)
+        }
+      }()
+      case 2: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .bytes(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    switch self.kind {
+    case .header?: try {
+      guard case .header(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    }()
+    case .bytes?: try {
+      guard case .bytes(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 2)
+    }()
+    case nil: break
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SpoolChunk, rhs: Ocr_V1_SpoolChunk) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_SpoolReceipt: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SpoolReceipt"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}byte_count\0\u{1}sha256\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.byteCount) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.sha256) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.byteCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.byteCount, fieldNumber: 1)
+    }
+    if !self.sha256.isEmpty {
+      try visitor.visitSingularBytesField(value: self.sha256, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_SpoolReceipt, rhs: Ocr_V1_SpoolReceipt) -> Bool {
+    if lhs.byteCount != rhs.byteCount {return false}
+    if lhs.sha256 != rhs.sha256 {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_PeerListRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PeerListRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}generation\0\u{1}outcome\0\u{1}limit\0\u{1}shards\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self._batch) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._generation) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self._outcome) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.limit) }()
+      case 5: try { try decoder.decodeRepeatedFixed64Field(value: &self.shards) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._batch {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._generation {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._outcome {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 3)
+    } }()
+    if self.limit != 0 {
+      try visitor.visitSingularUInt64Field(value: self.limit, fieldNumber: 4)
+    }
+    if !self.shards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.shards, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_PeerListRequest, rhs: Ocr_V1_PeerListRequest) -> Bool {
+    if lhs._batch != rhs._batch {return false}
+    if lhs._generation != rhs._generation {return false}
+    if lhs._outcome != rhs._outcome {return false}
+    if lhs.limit != rhs.limit {return false}
+    if lhs.shards != rhs.shards {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_PeerExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PeerExportRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}generation\0\u{1}outcomes\0\u{1}shards\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.batch) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self._generation) }()
+      case 3: try { try decoder.decodeRepeatedStringField(value: &self.outcomes) }()
+      case 4: try { try decoder.decodeRepeatedFixed64Field(value: &self.shards) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.batch.isEmpty {
+      try visitor.visitSingularStringField(value: self.batch, fieldNumber: 1)
+    }
+    try { if let v = self._generation {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 2)
+    } }()
+    if !self.outcomes.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.outcomes, fieldNumber: 3)
+    }
+    if !self.shards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.shards, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_PeerExportRequest, rhs: Ocr_V1_PeerExportRequest) -> Bool {
+    if lhs.batch != rhs.batch {return false}
+    if lhs._generation != rhs._generation {return false}
+    if lhs.outcomes != rhs.outcomes {return false}
+    if lhs.shards != rhs.shards {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_PeerSearchRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PeerSearchRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}query\0\u{1}batch\0\u{1}generation\0\u{1}limit\0\u{1}shards\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.query) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self._batch) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self._generation) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.limit) }()
+      case 5: try { try decoder.decodeRepeatedFixed64Field(value: &self.shards) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.query.isEmpty {
+      try visitor.visitSingularStringField(value: self.query, fieldNumber: 1)
+    }
+    try { if let v = self._batch {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    } }()
+    try { if let v = self._generation {
+      try visitor.visitSingularUInt32Field(value: v, fieldNumber: 3)
+    } }()
+    if self.limit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.limit, fieldNumber: 4)
+    }
+    if !self.shards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.shards, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_PeerSearchRequest, rhs: Ocr_V1_PeerSearchRequest) -> Bool {
+    if lhs.query != rhs.query {return false}
+    if lhs._batch != rhs._batch {return false}
+    if lhs._generation != rhs._generation {return false}
+    if lhs.limit != rhs.limit {return false}
+    if lhs.shards != rhs.shards {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_PeerLookUpRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PeerLookUpRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}keys\0\u{3}with_result\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedBytesField(value: &self.keys) }()
+      case 2: try { try decoder.decodeSingularBoolField(value: &self.withResult) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.keys.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.keys, fieldNumber: 1)
+    }
+    if self.withResult != false {
+      try visitor.visitSingularBoolField(value: self.withResult, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_PeerLookUpRequest, rhs: Ocr_V1_PeerLookUpRequest) -> Bool {
+    if lhs.keys != rhs.keys {return false}
+    if lhs.withResult != rhs.withResult {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_PeerLookUpResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PeerLookUpResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}jobs\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.jobs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.jobs.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.jobs, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_PeerLookUpResponse, rhs: Ocr_V1_PeerLookUpResponse) -> Bool {
+    if lhs.jobs != rhs.jobs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -41,7 +41,7 @@ package struct DrainCommand: AsyncParsableCommand {
     @Flag(help: "Say what would happen; change nothing.")
     package var dryRun = false
 
-    @Option(help: ArgumentHelp("Why; for the log.", valueName: "text"))
+    @Option(help: ArgumentHelp("Why; for the log and the status.", valueName: "text"))
     package var reason: String = ""
 
     @Flag(help: "Write JSON Lines.")
@@ -97,7 +97,8 @@ package struct DrainCommand: AsyncParsableCommand {
         let left = progress.hasRemainingSeconds ? ", \(HumanText.duration(progress.remainingSeconds)) left" : ""
         let text =
             "\(progress.phase): \(progress.running) running, \(HumanText.count(progress.jobsLeft)) jobs and "
-            + "\(HumanText.count(progress.resultsLeft)) results only here\(left)"
+            + "\(HumanText.count(progress.resultsLeft)) results only here"
+            + (progress.filesLeft > 0 ? ", \(HumanText.count(progress.filesLeft)) files" : "") + left
         if Terminal.isInteractive(STDERR_FILENO) { Output.draw(text) } else { Output.message(text) }
     }
 
@@ -105,7 +106,9 @@ package struct DrainCommand: AsyncParsableCommand {
         .object([
             ("phase", .text(progress.phase)), ("running", .unsigned(progress.running)),
             ("jobs_left", .unsigned(progress.jobsLeft)), ("results_left", .unsigned(progress.resultsLeft)),
-            ("outbox_left", .unsigned(progress.outboxLeft)),
+            ("outbox_left", .unsigned(progress.outboxLeft)), ("files_left", .unsigned(progress.filesLeft)),
+            ("files", .array(progress.files.map { .text(SourceText.text($0)) })),
+            ("remaining_nodes", .unsigned(progress.remainingNodes)),
             ("remaining_seconds", .known(progress.hasRemainingSeconds, progress.remainingSeconds)),
             ("finished", .bool(progress.finished)), ("safe", .bool(progress.safe)),
             ("message", .text(progress.message)),

@@ -56,6 +56,7 @@ package struct ExportCommand: AsyncParsableCommand {
             let missing = try await client.withNode { admin in
                 var request = Ocr_V1_ExportRequest()
                 request.batch = batch
+                request.partial = partial
                 return try await admin.export(request) { response in
                     try await write(response.messages, format: format, path: path)
                 }
@@ -77,6 +78,9 @@ package struct ExportCommand: AsyncParsableCommand {
             for try await message in messages {
                 switch message.kind {
                 case .header(let header):
+                    if header.unknownShards > 0 {
+                        Output.message("note: \(header.unknownShards) shards do not answer; their jobs are missing")
+                    }
                     try progress.check(header.counts, acceptsPartial: partial)
                     sink = try format.makeSink(path: path)
                 case .row(let row):

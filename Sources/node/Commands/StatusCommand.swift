@@ -37,9 +37,10 @@ package struct StatusCommand: AsyncParsableCommand {
                 var options = CallOptions.defaults
                 options.timeout = timeout.duration
                 let isRedrawn = watch && !json && Terminal.isInteractive(STDOUT_FILENO)
+                var request = Ocr_V1_StatusRequest()
+                if let node { request.node = node }
                 repeat {
-                    var report = StatusReport(try await admin.status(Ocr_V1_StatusRequest(), options: options))
-                    if let node { report = try report.selecting(node) }
+                    let report = StatusReport(try await admin.status(request, options: options))
                     show(report, isRedrawn: isRedrawn)
                     if watch { try await Task.sleep(for: .seconds(1)) }
                 } while watch

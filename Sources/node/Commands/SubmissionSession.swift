@@ -23,6 +23,8 @@ struct SubmissionTally: Sendable {
     /// The fewest copies that any chunk has.
     var copies: UInt32 = 0
     var wantedCopies: UInt32 = 0
+    /// Entries whose primary gave no answer: they may or may not be admitted.
+    var unanswered: UInt64 = 0
     /// Reading the sources ended before their end; what came before is submitted.
     var brokenOff: SubmissionError?
 
@@ -47,7 +49,7 @@ struct SubmissionTally: Sendable {
                 .array(skipped.map { .object([("source", .text($0.source)), ("reason", .text($0.reason))]) })
             ),
             ("skipped_total", .unsigned(skippedTotal)), ("copies", .unsigned(UInt64(copies))),
-            ("wanted_copies", .unsigned(UInt64(wantedCopies))),
+            ("wanted_copies", .unsigned(UInt64(wantedCopies))), ("unanswered", .unsigned(unanswered)),
         ])
     }
 }
@@ -176,6 +178,7 @@ final class SubmissionSession: Sendable {
             tally.new += progress.newCount
             tally.known += progress.knownCount
             tally.changed += progress.changedCount
+            tally.unanswered += progress.unanswered
             tally.copies = progress.chunk <= 1 ? progress.copies : min(tally.copies, progress.copies)
             tally.wantedCopies = max(tally.wantedCopies, progress.wantedCopies)
             return tally

@@ -96,6 +96,11 @@ package struct SubmitCommand: AsyncParsableCommand {
             Output.endProgress()
             report(tally)
             if let broken = tally.brokenOff { throw CommandFailure(broken.message, hint: broken.hint, exitCode: 1) }
+            if tally.unanswered > 0 {
+                throw CommandFailure(
+                    "nobody answered for \(HumanText.count(tally.unanswered)) sources in time",
+                    hint: "submit again: nothing is doubled", exitCode: 1)
+            }
             return tally.accepted > 0 ? 0 : 1
         }
     }

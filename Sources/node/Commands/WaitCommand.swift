@@ -83,6 +83,9 @@ package struct WaitCommand: AsyncParsableCommand {
             parts.append("\(HumanText.count(progress.pending + progress.running)) to do")
         }
         if progress.outbox > 0 { parts.append("\(HumanText.count(progress.outbox)) waiting for their copies") }
+        if progress.unknownShards > 0 {
+            parts.append("\(HumanText.count(progress.unknownShards)) shards do not answer")
+        }
         if progress.paused { parts.append("paused") }
         return parts.joined(separator: ", ")
     }
@@ -104,6 +107,7 @@ package struct WaitCommand: AsyncParsableCommand {
             ("jobs_per_second", .known(progress.hasJobsPerSecond, progress.jobsPerSecond)),
             ("eta_seconds", .known(progress.hasEtaSeconds, progress.etaSeconds)),
             ("finished", .bool(progress.finished)), ("paused", .bool(progress.paused)),
+            ("unknown_shards", .unsigned(progress.unknownShards)),
         ])
     }
 }

@@ -1,0 +1,318 @@
+// Images ahead of their jobs, so that a slot does not wait for the network.
+//
+//     queued ──thread──▶ fetching ──arrived──▶ ready ──open──▶ (the slot's)
+//       ▲ │                 │  │                 │ │
+//       │ └── open: the slot's thread fetches    │ │
+//       └──────────── room for another ──────────┘ │
+//     discard: from every state ──────────────────▶ gone
+//
+// Invariants:
+// - an assignment is fetched by one thread at a time, and what arrived is not fetched again unless it had to make room
+//   for an image for which a slot waits;
+// - the memory held by what was fetched and not closed yet is within the budget, or is one image alone.
+//
+// What slots wait for is never behind what nobody waits for, neither for a thread (the slot's own fetches) nor for memory:
+// so no order of arrivals can lock slots and budget against each other.
+
+package import ClusterModel
+import Foundation
+import Synchronization
+
+/// Figures since the start.
+package struct PrefetchStatistics: Hashable, Sendable {
+    /// Images that were there when their slot asked, and those that it had to wait for.
+    package var hits = 0
+    package var waits = 0
+    /// Time that slots waited, in nanoseconds.
+    package var waitedNanoseconds: Int64 = 0
+    /// Bytes that came from other nodes, and how many images they were.
+    package var fetchedBytes: Int64 = 0
+    package var fetchedCount = 0
+    /// Images given up again to make room for one that a slot waited for.
+    package var evictedCount = 0
+    /// Memory held now, and at most so far.
+    package var heldBytes = 0
+    package var peakHeldBytes = 0
+
+    package init() {}
+}
+
+/// `@unchecked Sendable`: everything mutable is touched only between `lock` and `unlock` of `condition`.
+package final class SourcePrefetcher: @unchecked Sendable {
+    private struct Name: Hashable {
+        let key: JobKey
+        let epoch: UInt32
+        let attempt: UInt32
+
+        init(_ assignment: Assignment) {
+            key = assignment.key
+            epoch = assignment.epoch
+            attempt = assignment.attempt
+        }
+    }
+
+    private enum Phase {
+        case queued
+        /// `isAwaited`: a slot stands still for it.
+        case fetching(isAwaited: Bool)
+        case ready(Result<ResolvedSource, Failure>, isAwaited: Bool)
+
+        var isQueued: Bool { if case .queued = self { true } else { false } }
+        var isFetching: Bool { if case .fetching = self { true } else { false } }
+    }
+
+    private struct Entry {
+        let assignment: Assignment
+        let ticket: FetchTicket
+        var phase: Phase
+    }
+
+    private let resolver: SourceResolver
+    private let budget: MemoryBudget
+    private let aheadLimit: Int
+    private let condition = NSCondition()
+    private var entries: [Name: Entry] = [:]
+    /// Entries that are queued, by age; those that were taken meanwhile are passed over.
+    private var queue: [Name] = []
+    /// Entries that threads fetch or have fetched ahead.
+    private var aheadCount = 0
+    private var orderCount: UInt64 = 0
+    private var statistics = PrefetchStatistics()
+    private var isStopped = false
+    private var threads: [pthread_t] = []
+
+    /// - Parameters:
+    ///   - budgetBytes: memory for images from other nodes. A larger one comes alone.
+    ///   - aheadLimit: images that are open ahead of their jobs, those of this machine included.
+    package init(
+        _ resolver: SourceResolver, budgetBytes: Int, aheadLimit: Int = Limits.prefetchedSourceCount
+    ) {
+        self.resolver = resolver
+        self.aheadLimit = aheadLimit
+        budget = MemoryBudget(limit: budgetBytes)
+    }
+
+    /// Starts threads that fetch ahead. Once. Without them every slot fetches for itself.
+    package func start(threadCount: Int = Limits.sourceFetchCount) {
+        for _ in 0..<threadCount {
+            var thread = pthread_t()
+            let context = Unmanaged.passRetained(self)
+            let status = pthread_create(
+                &thread, nil,
+                { context in
+                    guard let context else { return nil }
+                    Unmanaged<SourcePrefetcher>.fromOpaque(context).takeRetainedValue().run()
+                    return nil
+                }, context.toOpaque())
+            precondition(status == 0, "no thread to fetch images")
+            threads.append(thread)
+        }
+    }
+
+    /// Ends all fetches: whoever waits is answered at once, and so is everybody who asks later. Waits for the threads.
+    package func stop() {
+        condition.lock()
+        isStopped = true
+        let ended = entries.values.sorted { $0.ticket.order < $1.ticket.order }
+        for entry in ended where !entry.phase.isFetching { entries[Name(entry.assignment)] = nil }
+        queue = []
+        condition.broadcast()
+        condition.unlock()
+        for entry in ended { entry.ticket.cancellation.cancel() }
+        for thread in threads { pthread_join(thread, nil) }
+        threads = []
+    }
+
+    package func figures() -> PrefetchStatistics {
+        let memory = budget.figures
+        condition.lock()
+        defer { condition.unlock() }
+        var figures = statistics
+        figures.heldBytes = memory.held
+        figures.peakHeldBytes = memory.peak
+        return figures
+    }
+
+    /// Images that are open, or being opened, for assignments that have not taken them.
+    var aheadFigure: Int {
+        condition.lock()
+        defer { condition.unlock() }
+        return aheadCount
+    }
+
+    // MARK: What slots are given
+
+    /// An assignment was handed to a slot and will run. Returns at once.
+    package func expect(_ assignment: Assignment) {
+        condition.lock()
+        defer { condition.unlock() }
+        let name = Name(assignment)
+        guard !isStopped, entries[name] == nil else { return }
+        entries[name] = Entry(assignment: assignment, ticket: nextTicket(), phase: .queued)
+        queue.append(name)
+        condition.broadcast()
+    }
+
+    /// An assignment was given back, or has ended: what was fetched for it is dropped, a fetch under way is cancelled.
+    package func discard(_ assignment: Assignment) {
+        condition.lock()
+        let entry = entries.removeValue(forKey: Name(assignment))
+        if let entry, !entry.phase.isQueued { aheadCount -= 1 }
+        condition.broadcast()
+        condition.unlock()
+        entry?.ticket.cancellation.cancel()
+    }
+
+    /// The source of an assignment that a slot takes up now: what was fetched ahead, or is being fetched, or is fetched
+    /// here. Blocks; call it on the slot's thread. Once for each time that the job is taken up.
+    package func open(_ assignment: Assignment) -> Result<ResolvedSource, Failure> {
+        let start = DispatchTime.now().uptimeNanoseconds
+        let name = Name(assignment)
+        condition.lock()
+        guard !isStopped else {
+            condition.unlock()
+            return .failure(Self.stopped)
+        }
+        if let entry = entries[name], case .ready(let result, _) = entry.phase {
+            entries[name] = nil
+            aheadCount -= 1
+            statistics.hits += 1
+            condition.broadcast()
+            condition.unlock()
+            return result
+        }
+        statistics.waits += 1
+        defer { noteWait(since: start) }
+        if let entry = entries[name], entry.phase.isFetching {
+            entries[name]?.phase = .fetching(isAwaited: true)
+            condition.unlock()
+            budget.hurry(entry.ticket)
+            return awaitFetch(name, entry.ticket)
+        }
+        let ticket = entries[name]?.ticket ?? nextTicket()
+        entries[name] = Entry(assignment: assignment, ticket: ticket, phase: .fetching(isAwaited: true))
+        aheadCount += 1
+        condition.unlock()
+        budget.hurry(ticket)
+        let result = fetch(assignment, ticket)
+        budget.forget(ticket)
+        condition.lock()
+        if let entry = entries[name], entry.ticket === ticket {
+            entries[name] = nil
+            aheadCount -= 1
+            condition.broadcast()
+        }
+        let isOver = isStopped
+        condition.unlock()
+        if isOver, case .failure = result { return .failure(Self.stopped) }
+        return result
+    }
+
+    static let stopped = Failure(.sourceUnreachable, "the node stopped before the job's file had arrived")
+
+    private func awaitFetch(_ name: Name, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
+        condition.lock()
+        defer {
+            condition.unlock()
+            budget.forget(ticket)
+        }
+        while !isStopped, let entry = entries[name], entry.ticket === ticket {
+            if case .ready(let result, _) = entry.phase {
+                entries[name] = nil
+                aheadCount -= 1
+                condition.broadcast()
+                return result
+            }
+            condition.wait()
+        }
+        return .failure(isStopped ? Self.stopped : SourceResolver.cancelled)
+    }
+
+    private func noteWait(since start: UInt64) {
+        condition.lock()
+        statistics.waitedNanoseconds += Int64(clamping: DispatchTime.now().uptimeNanoseconds - start)
+        condition.unlock()
+    }
+
+    /// Under the lock.
+    private func nextTicket() -> FetchTicket {
+        orderCount += 1
+        return FetchTicket(order: orderCount)
+    }
+
+    // MARK: Fetching
+
+    private func run() {
+        while let (name, entry) = takeQueued() {
+            let result = fetch(entry.assignment, entry.ticket)
+            if case .success(let source) = result { source.readAhead() }
+            condition.lock()
+            if let current = entries[name], current.ticket === entry.ticket {
+                switch (current.phase, result) {
+                // An attempt of its own when the slot comes: what is not reachable now may be so then.
+                case (.fetching(isAwaited: false), .failure):
+                    entries[name] = nil
+                    aheadCount -= 1
+                case (.fetching(let isAwaited), _): entries[name]?.phase = .ready(result, isAwaited: isAwaited)
+                case (.queued, _), (.ready, _): break
+                }
+            }
+            condition.broadcast()
+            condition.unlock()
+        }
+    }
+
+    /// The oldest queued entry, taken; nil when the prefetcher stops.
+    private func takeQueued() -> (Name, Entry)? {
+        condition.lock()
+        defer { condition.unlock() }
+        while !isStopped {
+            // What was discarded or opened meanwhile.
+            while let name = queue.first, !(entries[name]?.phase.isQueued ?? false) { queue.removeFirst() }
+            if let name = queue.first, let entry = entries[name], aheadCount < aheadLimit {
+                queue.removeFirst()
+                entries[name]?.phase = .fetching(isAwaited: false)
+                aheadCount += 1
+                return (name, entry)
+            }
+            condition.wait()
+        }
+        return nil
+    }
+
+    private func fetch(_ assignment: Assignment, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
+        let result = resolver.resolve(
+            assignment.key, assignment.specification, cancellation: ticket.cancellation,
+            grant: { budget.grant($0, to: ticket, makeRoom: makeRoom) })
+        if case .success(let source) = result, case .fetched = source.way {
+            condition.lock()
+            statistics.fetchedCount += 1
+            statistics.fetchedBytes += source.byteCount
+            condition.unlock()
+        }
+        return result
+    }
+
+    /// Puts images that arrived, and that nobody waits for, back into the queue: the youngest first, until so many bytes
+    /// are free.
+    private func makeRoom(_ byteCount: Int) {
+        var dropped: [ResolvedSource] = []
+        condition.lock()
+        let youngest = entries.sorted { $0.value.ticket.order > $1.value.ticket.order }
+        var missing = byteCount
+        for (name, entry) in youngest where missing > 0 {
+            guard case .ready(.success(let source), isAwaited: false) = entry.phase, source.memoryByteCount > 0
+            else { continue }
+            missing -= source.memoryByteCount
+            dropped.append(source)
+            entries[name]?.phase = .queued
+            queue.insert(name, at: 0)
+            aheadCount -= 1
+            statistics.evictedCount += 1
+        }
+        condition.broadcast()
+        condition.unlock()
+        // Closes the files and gives their memory back, without the lock.
+        dropped = []
+    }
+}

@@ -1,0 +1,57 @@
+// A worker pool whose images are fetched ahead.
+
+internal import ClusterModel
+import ImageSources
+internal import WorkerPool
+
+/// Tells the prefetcher what is handed to slots. What comes back (`onOutcome` of the pool, whatever the outcome) has to be
+/// told to it by `SourcePrefetcher.discard`.
+struct PrefetchingExecutor: SlotExecutor {
+    let pool: WorkerPool
+    let prefetcher: SourcePrefetcher
+
+    func start() {
+        prefetcher.start()
+        pool.start()
+    }
+
+    func stop(deadline: Duration) {
+        // Nobody waits for an image any more, and none is fetched for what will not begin.
+        prefetcher.stop()
+        pool.stop(deadline: deadline)
+    }
+
+    func hasten() { pool.hasten() }
+
+    func reports() -> [SlotReport] { pool.statistics().map(SlotReport.init) }
+
+    func assign(_ assignment: Assignment, to slot: SlotIndex) {
+        prefetcher.expect(assignment)
+        pool.assign(assignment, to: slot)
+    }
+
+    func recall(from slot: SlotIndex) { pool.recall(from: slot) }
+
+    func interrupt(_ slot: SlotIndex) {
+        // A slot that waits for an image hears of nothing else.
+        if let running = pool.interrupt(slot) { prefetcher.discard(running) }
+    }
+}
+
+extension SourcePrefetcher {
+    /// For the slot's thread; see `open`.
+    func openSource(_ assignment: Assignment) -> Result<OpenedSource, Failure> {
+        open(assignment).map { OpenedSource(descriptor: $0.descriptor, of: $0) }
+    }
+}
+
+extension SlotReport {
+    init(_ statistics: SlotStatistics) {
+        let now = MonotonicClock.now
+        self.init(
+            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job, source: nil,
+            runningSeconds: statistics.jobStarted.map { (now - $0).inSeconds }, jobsDone: statistics.jobsDone,
+            rssBytes: statistics.rssBytes == 0 ? nil : statistics.rssBytes,
+            language: statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", "))
+    }
+}

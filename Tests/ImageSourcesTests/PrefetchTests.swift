@@ -1,0 +1,263 @@
+// Images ahead of their jobs: once, within the budget, and never in the way of a slot.
+
+import ClusterModel
+import Foundation
+import Synchronization
+import Testing
+
+@testable import ImageSources
+
+@Suite struct PrefetchTests {
+    private let place: Place
+    private let network = FakeNetwork()
+
+    init() throws { place = try Place() }
+
+    /// A job whose file only node 1 has.
+    private func job(_ number: UInt64, _ count: Int) throws -> Assignment {
+        let path = try place.write("\(number)", pattern(count, seed: UInt8(truncatingIfNeeded: number)))
+        return assignment(
+            number,
+            specification(
+                path, origin: nodeID(1),
+                fingerprint: SourceFingerprint(byteCount: Int64(count), modifiedNanoseconds: 1)))
+    }
+
+    private func prefetcher(budget: Int, ahead: Int = 100, threads: Int = 4) -> SourcePrefetcher {
+        _ = FakeNode(1, in: network, origins: Set((0..<200).map(jobKey)))
+        let prefetcher = SourcePrefetcher(FakeNode(2, in: network).resolver, budgetBytes: budget, aheadLimit: ahead)
+        prefetcher.start(threadCount: threads)
+        return prefetcher
+    }
+
+    @Test func `what was fetched ahead is there when the slot asks, and is fetched once`() throws {
+        let prefetcher = prefetcher(budget: 1 << 20)
+        defer { prefetcher.stop() }
+        let jobs = try (0..<10).map { try job($0, 3_000) }
+        for job in jobs { prefetcher.expect(job) }
+        try prefetcher.settle { $0.fetchedCount == 10 }
+        for (number, job) in jobs.enumerated() {
+            let source = try prefetcher.open(job).get()
+            #expect(bytes(source) == pattern(3_000, seed: UInt8(number)))
+        }
+        #expect(network.fetches.count == 10)
+        let figures = prefetcher.figures()
+        #expect(figures.hits + figures.waits == 10)
+        #expect(figures.fetchedBytes == 30_000)
+        try prefetcher.settle { $0.heldBytes == 0 }
+    }
+
+    @Test func `a slot waits for the fetch that is under way, and does not begin another`() throws {
+        let gate = Gate()
+        network.change { state in state.atRead = { _ in gate.pass() } }
+        let prefetcher = prefetcher(budget: 1 << 20)
+        defer { prefetcher.stop() }
+        let job = try job(1, 3_000)
+        prefetcher.expect(job)
+        try gate.await(1)
+        let opened = Later { prefetcher.open(job) }
+        try prefetcher.settle { $0.waits == 1 }
+        #expect(!opened.isThere)
+        gate.open()
+        #expect(try bytes(opened.get().get()) == pattern(3_000))
+        #expect(network.fetches.count == 1)
+        #expect(prefetcher.figures().waitedNanoseconds > 0)
+        #expect(prefetcher.figures().hits == 0)
+    }
+
+    @Test func `a slot does not wait behind others for a thread`() throws {
+        let gate = Gate()
+        network.change { state in state.atRead = { if $0.key == jobKey(1) { gate.pass() } } }
+        let prefetcher = prefetcher(budget: 1 << 20, threads: 1)
+        defer {
+            gate.open()
+            prefetcher.stop()
+        }
+        for number in 1...3 { prefetcher.expect(try job(UInt64(number), 100)) }
+        try gate.await(1)
+        #expect(try bytes(prefetcher.open(try job(3, 100)).get()) == pattern(100, seed: 3))
+    }
+
+    @Test func `the memory stays within the budget, whatever slots do`() throws {
+        let prefetcher = prefetcher(budget: 10_000, threads: 6)
+        defer { prefetcher.stop() }
+        let jobs = try (0..<60).map { try job($0, 500 + Int($0) * 37 % 3_000) }
+        for job in jobs { prefetcher.expect(job) }
+        // Many slots, each with its jobs in their order.
+        let slots = (0..<6).map { slot in
+            Later {
+                stride(from: slot, to: 60, by: 6).allSatisfy { number in
+                    guard let source = try? prefetcher.open(jobs[number]).get() else { return false }
+                    return bytes(source) == pattern(500 + number * 37 % 3_000, seed: UInt8(number))
+                }
+            }
+        }
+        for slot in slots { #expect(try slot.get()) }
+        let figures = prefetcher.figures()
+        #expect(figures.peakHeldBytes <= 10_000)
+        #expect(figures.peakHeldBytes > 0)
+        #expect(figures.hits + figures.waits == 60)
+        #expect(network.fetches.count == 60 + figures.evictedCount)
+        try prefetcher.settle { $0.heldBytes == 0 }
+    }
+
+    @Test func `an image above the whole budget comes alone`() throws {
+        let prefetcher = prefetcher(budget: 1_000)
+        defer { prefetcher.stop() }
+        let jobs = try (0..<5).map { try job($0, $0 == 2 ? 50_000 : 400) }
+        for job in jobs { prefetcher.expect(job) }
+        let slots = jobs.map { job in Later { prefetcher.open(job).map(\.byteCount) } }
+        for (number, slot) in slots.enumerated() { #expect(try slot.get().get() == (number == 2 ? 50_000 : 400)) }
+        #expect(prefetcher.figures().peakHeldBytes == 50_000)
+    }
+
+    @Test func `for a slot that waits, room is made at the cost of what nobody waits for`() throws {
+        let prefetcher = prefetcher(budget: 1_000)
+        defer { prefetcher.stop() }
+        // They fill the budget; their slots are busy with long jobs.
+        let held = try (1...2).map { try job($0, 500) }
+        for job in held { prefetcher.expect(job) }
+        try prefetcher.settle { $0.heldBytes == 1_000 && $0.fetchedCount == 2 }
+        let third = try job(3, 400)
+        #expect(try Later { prefetcher.open(third).map(\.byteCount) }.get().get() == 400)
+        #expect(prefetcher.figures().evictedCount == 1)
+        // What gave way comes again.
+        for job in held { #expect(try prefetcher.open(job).get().byteCount == 500) }
+        #expect(prefetcher.figures().peakHeldBytes <= 1_000)
+    }
+
+    @Test func `an assignment that is given back ends its fetch and frees its memory`() throws {
+        let gate = Gate()
+        network.change { state in state.atBytes = { if $0.key == jobKey(1) { gate.pass() } } }
+        let prefetcher = prefetcher(budget: 1_000, threads: 1)
+        defer { prefetcher.stop() }
+        let running = try job(1, 900)
+        let queued = try job(2, 900)
+        let last = try job(3, 900)
+        for job in [running, queued, last] { prefetcher.expect(job) }
+        try gate.await(1)
+        prefetcher.discard(queued)
+        prefetcher.discard(running)
+        gate.open()
+        try prefetcher.settle { $0.fetchedCount == 1 }
+        #expect(network.fetches.map(\.key) == [jobKey(1), jobKey(3)])
+        prefetcher.discard(last)
+        try prefetcher.settle { $0.heldBytes == 0 }
+    }
+
+    @Test func `a fetch that waits for memory ends when its assignment is given back`() throws {
+        let prefetcher = prefetcher(budget: 1_000, threads: 2)
+        defer { prefetcher.stop() }
+        let first = try job(1, 900)
+        let second = try job(2, 900)
+        prefetcher.expect(first)
+        try prefetcher.settle { $0.fetchedCount == 1 }
+        prefetcher.expect(second)
+        prefetcher.discard(second)
+        #expect(try prefetcher.open(first).get().byteCount == 900)
+        #expect(network.fetches.map(\.key) == [jobKey(1)])
+    }
+
+    @Test func `another attempt of a job is another assignment`() throws {
+        let prefetcher = prefetcher(budget: 1 << 20)
+        defer { prefetcher.stop() }
+        let job = try job(1, 100)
+        let again = assignment(1, job.specification, attempt: 2)
+        prefetcher.expect(job)
+        try prefetcher.settle { $0.fetchedCount == 1 }
+        prefetcher.discard(again)
+        #expect(try prefetcher.open(job).get().byteCount == 100)
+        #expect(prefetcher.figures().hits == 1)
+    }
+
+    @Test func `what failed ahead is tried again when the slot asks`() throws {
+        network.change { state in state.broken = [nodeID(1): "dead"] }
+        let prefetcher = prefetcher(budget: 1 << 20, threads: 1)
+        defer { prefetcher.stop() }
+        prefetcher.expect(try job(1, 100))
+        // One thread: the second begins when the first has failed.
+        prefetcher.expect(try job(2, 100))
+        try network.settle { $0.count == 2 }
+        network.change { state in state.broken = [:] }
+        #expect(try prefetcher.open(try job(1, 100)).get().byteCount == 100)
+    }
+
+    @Test func `no more images are open ahead than the limit`() throws {
+        let node = FakeNode(2, in: network)
+        let prefetcher = SourcePrefetcher(node.resolver, budgetBytes: 1_000, aheadLimit: 3)
+        prefetcher.start(threadCount: 2)
+        defer { prefetcher.stop() }
+        let jobs = try (0..<20).map { number in
+            assignment(number, specification(try place.write("\(number)", [1, 2]), origin: nil))
+        }
+        for job in jobs { prefetcher.expect(job) }
+        try prefetcher.settle { _ in prefetcher.aheadFigure == 3 }
+        for job in jobs {
+            let source = try prefetcher.open(job).get()
+            #expect(source.way == .local && source.memoryByteCount == 0)
+            #expect(prefetcher.aheadFigure <= 4)
+        }
+        #expect(prefetcher.figures().peakHeldBytes == 0)
+    }
+
+    @Test func `after a stop nobody waits`() throws {
+        let gate = Gate()
+        network.change { state in state.atRead = { _ in gate.pass() } }
+        let prefetcher = prefetcher(budget: 1 << 20, threads: 1)
+        let first = try job(1, 100)
+        let second = try job(2, 100)
+        prefetcher.expect(first)
+        try gate.await(1)
+        let waiting = Later { prefetcher.open(first) }
+        let fetching = Later { prefetcher.open(second) }
+        try gate.await(2)
+        try prefetcher.settle { $0.waits == 2 }
+        let stopped = Later { prefetcher.stop() }
+        #expect(try waiting.get().failure == SourcePrefetcher.stopped)
+        // A connection notices the cancellation: here it is the gate.
+        gate.open()
+        try stopped.get()
+        #expect(try fetching.get().failure == SourcePrefetcher.stopped)
+        prefetcher.expect(first)
+        #expect(prefetcher.open(first).failure == SourcePrefetcher.stopped)
+    }
+
+    @Test func `a cancellation reaches the call that is under way, once`() {
+        let cancellation = SourceCancellation()
+        let calls = Mutex(0)
+        cancellation.withHandler({ calls.withLock { $0 += 1 } }) {
+            cancellation.cancel()
+            cancellation.cancel()
+        }
+        #expect(calls.withLock { $0 } == 1)
+        #expect(cancellation.isCancelled)
+        cancellation.withHandler({ calls.withLock { $0 += 1 } }) {}
+        #expect(calls.withLock { $0 } == 2)
+        // A handler of a call that has ended is not called.
+        let later = SourceCancellation()
+        later.withHandler({ calls.withLock { $0 += 1 } }) {}
+        later.cancel()
+        #expect(calls.withLock { $0 } == 2)
+    }
+}
+
+extension SourcePrefetcher {
+    /// Waits until the figures are so; other threads work towards it.
+    func settle(_ isSo: (PrefetchStatistics) -> Bool) throws {
+        let deadline = Date(timeIntervalSinceNow: 30)
+        while !isSo(figures()) {
+            try #require(Date() < deadline, "\(figures())")
+            sched_yield()
+        }
+    }
+}
+
+extension FakeNetwork {
+    func settle(_ isSo: ([Call]) -> Bool) throws {
+        let deadline = Date(timeIntervalSinceNow: 30)
+        while !isSo(reads) {
+            try #require(Date() < deadline, "\(reads)")
+            sched_yield()
+        }
+    }
+}

@@ -1,0 +1,45 @@
+// Seeds in which whole nodes once went wrong. A change of the nodes or of the simulator may give a seed another fate: what is
+// written beside it is what it was found with.
+
+import Simulator
+import Testing
+
+@Suite struct ClusterRegressionTests {
+    struct Regression: Sendable, CustomTestStringConvertible {
+        let seed: UInt64
+        let kinds: [ClusterPlan.Fault]?
+        let what: String
+
+        init(_ seed: UInt64, _ kinds: [ClusterPlan.Fault]?, _ what: String) {
+            self.seed = seed
+            self.kinds = kinds
+            self.what = what
+        }
+
+        var testDescription: String { "\(seed): \(what)" }
+    }
+
+    static let regressions: [Regression] = [
+        Regression(47, [], "a submission was confirmed before its first copy, because its job was claimed meanwhile"),
+        Regression(251, [], "a receipt that came twice ended the waiting for another one, and a debt stayed for ever"),
+        Regression(1, [.sources], "a job failed as source-unreachable that was undecodable"),
+        Regression(34, [.sources], "a job whose source was unreachable was failed as interrupted"),
+        Regression(45, [.diskLoss], "a job that was given back and granted again was failed as interrupted"),
+        Regression(13, [.oldImage], "a restarted node ran again what others had ended meanwhile"),
+        Regression(1_320, nil, "debts of an earlier process to a lost node stayed for ever"),
+        Regression(1_365, nil, "a node whose last peer was gone confirmed no submission"),
+        Regression(2_360, nil, "two languages of one job in one epoch: the language of one, the result of the other"),
+        Regression(3_551, nil, "jobs that a primary had not answered for when it left were admitted and not begun"),
+        Regression(3_685, nil, "a granted job waited in the thief's own queue too"),
+        Regression(4_427, nil, "an ended job was counted as copied to a replica that had just come"),
+        Regression(5_249, nil, "a batch removed through a node that drained was there again"),
+        Regression(5_416, nil, "the same, with nobody there when the node left"),
+    ]
+
+    @Test(arguments: regressions) func `a seed that went wrong is in order`(_ regression: Regression) {
+        var plan = ClusterPlan(seed: regression.seed)
+        plan.kinds = regression.kinds
+        let outcome = plan.run()
+        #expect(outcome.violations.isEmpty, "\(outcome.violations.map(\.text)); \(outcome.faults)")
+    }
+}
