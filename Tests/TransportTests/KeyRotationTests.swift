@@ -184,8 +184,8 @@ import Wire
             #expect(await eventually { handler.callCount == 1 })
             await server.stop(within: .milliseconds(50))
             let answer = await running
-            // It was broken and made once more, and nobody listens there.
-            #expect(answer.failureKind == .refused, "\(answer.failureText)")
+            // It was broken and made once more; nobody listens there, or the second connection was just being closed too.
+            #expect(answer.failureKind == .refused || answer.failureKind == .closed, "\(answer.failureText)")
             handler.release()
         }
     }
