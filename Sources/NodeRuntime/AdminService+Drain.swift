@@ -202,7 +202,9 @@ extension AdminService {
         var late = try await drainProgress()
         late.finished = true
         late.safe = false
-        late.exitCode = 2
+        // Jobs and results will go; files for which nobody has room may never do.
+        let onlyFiles = late.jobsLeft == 0 && late.resultsLeft == 0 && late.outboxLeft == 0 && late.filesLeft > 0
+        late.exitCode = onlyFiles ? 3 : 2
         let copies = late.outboxLeft > 0 ? ", \(late.outboxLeft) copies are on their way" : ""
         late.message =
             "the deadline has passed: \(Self.summary(late, "exist"))\(copies); the node stays and goes on draining "
@@ -210,9 +212,17 @@ extension AdminService {
         return late
     }
 
+    /// Files that a message names; the JSON has `Limits.spoolReportCount`.
+    private static let namedFileCount = 5
+
     private static func summary(_ progress: Ocr_V1_DrainProgress, _ verb: String) -> String {
         var left = "\(progress.jobsLeft) jobs and \(progress.resultsLeft) results \(verb) only here"
-        if progress.filesLeft > 0 { left += ", \(progress.filesLeft) files can be read only here" }
+        if progress.filesLeft > 0 {
+            left += ", \(progress.filesLeft) files can be read only here"
+            let named = progress.files.prefix(namedFileCount).map { SourceReference(bytes: Array($0)).text }
+            let rest = Int(clamping: progress.filesLeft) - named.count
+            if !named.isEmpty { left += " (\(named.joined(separator: ", "))\(rest > 0 ? " and \(rest) more" : ""))" }
+        }
         return progress.safe ? "\(left); safe to terminate" : "\(left); NOT safe to terminate"
     }
 }

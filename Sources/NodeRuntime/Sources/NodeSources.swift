@@ -59,14 +59,17 @@ struct NodeSources: Sendable {
     func spooling(_ reader: LedgerReader) -> any DrainSpooling {
         NodeSpooling(
             reader: reader, node: node, spool: spool,
-            sender: SpoolSender(
-                resolver, peers: peers,
-                targets: { [node, layout, loop] key in
-                    guard let placement = loop.snapshot?.placement else { return [] }
-                    return placement.replicas(of: layout.shard(of: key))
-                        .filter { $0 != node && placement.alive.contains($0) }
-                },
-                name: resolver.neighbourhoodName))
+            peers: peers, targets: targets,
+            sender: SpoolSender(resolver, peers: peers, targets: targets, name: resolver.neighbourhoodName))
+    }
+
+    /// Nodes that hold the record of a job and stay.
+    private var targets: SpoolSender.Targets {
+        { [node, layout, loop] key in
+            guard let placement = loop.snapshot?.placement else { return [] }
+            return placement.replicas(of: layout.shard(of: key))
+                .filter { $0 != node && placement.alive.contains($0) }
+        }
     }
 }
 
@@ -100,6 +103,13 @@ struct ReferencedSourcePeers: SourcePeers, SpoolPeers {
     ) -> SpoolWriteEnd {
         calls?.writeSpool(offer, to: node, cancellation: cancellation, next: next) ?? .unreachable(Self.starting)
     }
+
+    /// What a node knows of some jobs, blocking; nil when it does not answer.
+    func lookUp(
+        _ keys: [JobKey], on node: NodeID, cancellation: SourceCancellation
+    ) -> [Ocr_V1_JobDetail]? {
+        calls?.lookUp(keys, on: node, cancellation: cancellation)
+    }
 }
 
 /// Copies the files of pending jobs that other nodes read from here.
@@ -107,6 +117,8 @@ private struct NodeSpooling: DrainSpooling {
     let reader: LedgerReader
     let node: NodeID
     let spool: Spool
+    let peers: ReferencedSourcePeers
+    let targets: SpoolSender.Targets
     let sender: SpoolSender
 
     private static let pageCount = 256
@@ -117,13 +129,19 @@ private struct NodeSpooling: DrainSpooling {
         let cancellation = SourceCancellation()
         let end = DispatchTime.now() + .nanoseconds(Int(clamping: deadline.nanoseconds))
         let queue = BlockingQueue("spool")
-        let (sender, pages) = (sender, CandidatePages(reader: reader, node: node, spool: spool))
+        let sender = sender
+        let pages = SpoolCandidates(
+            reader: reader, node: node, spool: spool, targets: targets,
+            lookUp: { [peers] in peers.lookUp($0, on: $1, cancellation: cancellation) })
         DispatchQueue.global().asyncAfter(deadline: end) { cancellation.cancel() }
         return try await queue.run {
             let report = try sender.run(
                 until: end, cancellation: cancellation, page: { try pages.next(limit: Self.pageCount) },
                 progress: { progress(SpoolingProgress($0)) })
-            return SpoolingProgress(report)
+            var progress = SpoolingProgress(report)
+            // Nobody has said that these are not pending.
+            progress.filesLeft += pages.unansweredCount
+            return progress
         }
     }
 }
@@ -131,47 +149,5 @@ private struct NodeSpooling: DrainSpooling {
 extension SpoolingProgress {
     init(_ report: SpoolReport) {
         self.init(filesLeft: report.left, examples: report.examples.map(\.source))
-    }
-}
-
-/// The jobs whose files others may need: those that were submitted here, in order of arrival, then those whose copies
-/// are in the spool.
-///
-/// `@unchecked Sendable`: used by one block of one queue.
-private final class CandidatePages: @unchecked Sendable {
-    private let reader: LedgerReader
-    private let node: NodeID
-    private let spool: Spool
-    private var after: Int64 = 0
-    private var hasListed = false
-    private var copies: [SpooledCopy]?
-
-    init(reader: LedgerReader, node: NodeID, spool: Spool) {
-        self.reader = reader
-        self.node = node
-        self.spool = spool
-    }
-
-    /// Empty after the last.
-    func next(limit: Int) throws -> [SpoolCandidate] {
-        if !hasListed {
-            let page = try reader.pendingWithOrigin(node, afterSequence: after, limit: limit)
-            if let last = page.last {
-                after = last.sequence
-                return page.map { SpoolCandidate(key: $0.record.key, specification: $0.record.specification) }
-            }
-            hasListed = true
-        }
-        var rest = copies ?? spool.copies
-        var found: [SpoolCandidate] = []
-        while found.count < limit, let copy = rest.popLast() {
-            // Of a job that has ended, or that others alone know, nobody needs this node's copy.
-            guard let record = try reader.record(copy.key)?.record, record.outcome == .pending,
-                record.specification.origin != node, record.specification.fingerprint == copy.fingerprint
-            else { continue }
-            found.append(SpoolCandidate(key: record.key, specification: record.specification))
-        }
-        copies = rest
-        return found
     }
 }

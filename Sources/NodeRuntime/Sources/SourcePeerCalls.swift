@@ -163,6 +163,22 @@ final class SourcePeerCalls: SourcePeers, SpoolPeers {
         }
     }
 
+    // MARK: Jobs
+
+    /// What a node knows of at most `Limits.lookUpCount` jobs; nil when it does not answer.
+    func lookUp(
+        _ keys: [JobKey], on node: NodeID, cancellation: SourceCancellation
+    ) -> [Ocr_V1_JobDetail]? {
+        guard case .at(let endpoint) = place(node) else { return nil }
+        var message = Ocr_V1_PeerLookUpRequest()
+        message.keys = keys.map { Data($0.bits.bytes) }
+        let (request, clients) = (message, clients)
+        let result = Self.wait(cancellation) {
+            await clients.lookUp(request, from: endpoint, member: node, timeout: Self.silence)
+        }
+        return try? result.get().jobs
+    }
+
     // MARK: Waiting
 
     /// Runs a call and blocks until it has ended; a cancellation ends it early.
