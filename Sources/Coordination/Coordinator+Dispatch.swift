@@ -179,7 +179,8 @@ extension Coordinator {
             if let unused = unusedMarks.removeValue(forKey: entry.key), unused.epoch == record.epoch,
                 unused.attempt == record.attempts
             {
-                if record.runner != runner, hasPeers {
+                // A thief gets another number even for the same job: what it gave back may arrive a second time.
+                if record.runner != runner || runner != node, hasPeers {
                     if record.hasOpenAttempt {
                         // Its end is noted, so that it does not count as one in which a node died.
                         record.lastFailure = AttemptFailure(

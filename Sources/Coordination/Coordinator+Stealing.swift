@@ -225,6 +225,9 @@ extension Coordinator {
         var taken = 0
         for job in grant.jobs.prefix(Limits.grantCount) {
             let record = job.record
+            let isHeld =
+                held[record.key].map { $0.record.epoch == record.epoch && $0.record.attempts == record.attempts }
+            if isHeld == true { continue }
             guard takesWork, let batch = try batch(record.specification.batch, ledger: ledger), !batch.isRemoved,
                 claims[record.key] == nil, held[record.key] == nil, leases[record.key] == nil
             else {

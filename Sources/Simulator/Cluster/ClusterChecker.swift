@@ -99,7 +99,7 @@ extension ClusterWorld {
                 violate(.drop, "\(node.name) dropped \(ClusterText.text(record)), which nobody else has")
             }
         }
-        for key in notes.settled { checkSettled(key, by: node) }
+        for key in notes.settled where !notes.copied.contains(key) { checkSettled(key, by: node) }
         for case .finished(_, let assignment, let outcome) in inputs where outcome != .returned {
             jobs.edit(assignment.key) { job in
                 job.end(assignment.epoch, assignment.attempt)

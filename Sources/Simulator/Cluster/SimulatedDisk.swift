@@ -10,8 +10,9 @@ final class SimulatedDisk: Ledger {
     struct Notes {
         /// Records that were dropped as safe elsewhere.
         var dropped: [Record] = []
-        /// Jobs whose last debt was paid.
+        /// Jobs whose last debt was paid, and those that a copy has changed: what the debt was for is not here any more.
         var settled: [JobKey] = []
+        var copied: Set<JobKey> = []
         /// Jobs that came into a batch that was removed.
         var revived: [JobKey] = []
     }
@@ -69,6 +70,7 @@ final class SimulatedDisk: Ledger {
             return try overwrite(old, incoming, result)
         }
         let effect = try ledger.merge(incoming, result: result)
+        if takesCopies, effect.changed { notes.copied.insert(incoming.key) }
         if effect.old == nil, try ledger.batch(incoming.specification.batch)?.isRemoved == true {
             notes.revived.append(incoming.key)
         }
