@@ -27,6 +27,7 @@ extension ClusterWorld {
             if !snapshot.strayShards.isEmpty { return "\(node.name) has stray shards" }
             if snapshot.syncedShards != snapshot.replicaShards { return "\(node.name) has not compared all" }
         }
+        if Set(running.map(batches)).count > 1 { return "not all know the same batches" }
         return unequalShard()
     }
 

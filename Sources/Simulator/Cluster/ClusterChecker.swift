@@ -238,7 +238,7 @@ extension ClusterWorld {
         }
     }
 
-    private func batches(of node: ClusterNode) -> [Batch] {
+    func batches(of node: ClusterNode) -> [Batch] {
         do throws(LedgerError) { return try node.disk.batches() } catch {
             violate(.ledger, "\(node.name) cannot read: \(error)")
             return []

@@ -117,7 +117,8 @@ extension ClusterWorld {
             jobs.editAll { job in
                 if Self.selects(operation.selection, job) { job.mayBeCancelled = true }
             }
-        case .retry, .relabel: break
+        // What is pending again may run on both sides of a cut.
+        case .retry, .relabel: checker.noteSubmission(jobs.jobs.count { Self.selects(operation.selection, $0) })
         }
         ask(node, .change) { .operate($0, operation) }
     }
@@ -170,8 +171,10 @@ extension ClusterWorld {
         case (.open, .batch(let opening)): violate(.reply, "a batch was not opened: \(opening)")
         case (.submit(let task, let keys), .submitted(let admission)): hear(admission, of: task, keys, asked.node)
         case (.remove(let batch, let next), .done):
-            // A node that knew of nobody else may take it with it.
-            if (asked.node.core?.placement.alive.count ?? 0) > 1 { client.removed.insert(batch) }
+            // A node that knew of nobody else may take it with it; one that did not know this generation of the name
+            // has removed an older one.
+            let isRemoved = batches(of: asked.node).contains { $0.id == batch && $0.isRemoved }
+            if isRemoved, (asked.node.core?.placement.alive.count ?? 0) > 1 { client.removed.insert(batch) }
             if let next { submit(next) }
         case (.remove, .refused), (.change, _): break
         default: violate(.reply, "\(asked.node.name) answered something else than it was asked")

@@ -158,6 +158,7 @@ extension ClusterWorld {
         guard let mode else { return }
         trace(node, "is safe to \(mode)")
         checkSafe(node, mode)
+        if mode == .restart { allowDuplicates(ofCrash: node) }
         node.stopCore()
         node.drain = nil
         switch mode {
