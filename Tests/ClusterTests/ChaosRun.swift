@@ -107,7 +107,7 @@ final class ChaosRun {
         case .submit:
             let images = batches.removeFirst()
             try await isRunning(1)
-            try await work.submit(images, as: "batch\(batches.count)", at: cluster[1])
+            try await work.submit(images, as: "batch\(batches.count)", at: cluster[1], tries: 20)
         }
     }
 

@@ -99,19 +99,28 @@ final class LabRun {
     init(in lab: NetworkLab) { self.lab = lab }
 
     /// Submits images at a node as one batch, which must have so many copies.
-    func submit(_ images: LabImages, as batch: String, at node: LabNode, copies: Int? = nil) async throws {
-        let path = "\(lab.directory)/submitted-\(submissions.count).json"
+    ///
+    /// - Parameter tries: how often what nobody answered for in time is submitted again.
+    func submit(
+        _ images: LabImages, as batch: String, at node: LabNode, copies: Int? = nil, tries: Int = 1
+    ) async throws {
         let arguments = ["submit", "--json", "--batch", batch, "--manifest", images.manifest]
-        let result = try await node.begin(arguments, within: 600, output: path).end()
-        guard result.exitCode == 0 else { throw LabError(description: "\(node.name): submit: \(result.said)") }
-        if let copies {
-            #expect(result.json["copies"] as? Int == copies, "\(result.said)")
+        for number in 1...tries {
+            let path = "\(lab.directory)/submitted-\(submissions.count).json"
+            let result = try await node.begin(arguments, within: 600, output: path).end()
+            if result.json["batch"] != nil { submissions.append(path) }
+            if result.exitCode == 0 {
+                if let copies {
+                    #expect(result.json["copies"] as? Int == copies, "\(result.said)")
+                }
+                break
+            }
+            guard number < tries else { throw LabError(description: "\(node.name): submit: \(result.said)") }
         }
         if !batches.contains(batch) {
             batches.append(batch)
             sources += images.sources
         }
-        submissions.append(path)
     }
 
     /// Compares what a node exports of all batches with what a lone node made of the same pages; the checker decides.
