@@ -119,9 +119,13 @@ extension Coordinator {
         guard placement != old || isFirst || !returned.isEmpty else { return }
         noteChangedShards(from: old, isFirst: isFirst, returned: returned, at: now)
         queue.rescan()
-        if isFirst {
-            // The outbox is that of an earlier process: what it owes to nodes that hold the shard no more goes to others.
+        if isFirst, table.members.count == 1 {
+            // It has found nobody yet: those to whom an earlier process owed something are taken for absent.
+            retargetsFrom = now + timing.replaceAfter
+        } else if isFirst || (table != old.table && retargetsFrom != nil) {
+            // What an earlier process owes to nodes that hold the shard no more goes to others.
             retargeting = Retargeting(before: nil, sparesHolders: true)
+            retargetsFrom = nil
         } else if table != old.table {
             retargeting = Retargeting(before: retargeting == nil ? old.table : nil)
         }
@@ -213,6 +217,10 @@ extension Coordinator {
             }
             findNextReplacement()
             try replacePlacement(at: now, ledger: ledger, into: &effects)
+        }
+        if let due = retargetsFrom, due <= now {
+            retargetsFrom = nil
+            retargeting = Retargeting(before: nil, sparesHolders: true)
         }
         try expireLeases(at: now, ledger: ledger, into: &effects)
     }

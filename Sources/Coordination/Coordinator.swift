@@ -79,6 +79,8 @@ package struct Coordinator: Sendable {
     /// Shards of which this node was a replica: what of them is here is handed over without waiting for the outbox.
     var movedShards: ShardSet
     var retargeting: Retargeting?
+    /// When the debts of an earlier process are given up whose targets have not been found.
+    var retargetsFrom: Instant?
     var catalogue = CatalogueState()
     var submissions: [RequestID: PendingSubmission] = [:]
     var admissions: [PendingAdmission] = []
@@ -268,7 +270,7 @@ package struct Coordinator: Sendable {
         }
         if takesWork, isRefillCut { return .origin }
         var deadlines: [Instant?] = [
-            takesWork ? deferred.nextDue : nil, drain?.nextLook, startsClaiming,
+            takesWork ? deferred.nextDue : nil, drain?.nextLook, startsClaiming, retargetsFrom,
             submissions.values.map(\.nextLook).min(),
             admissions.map(\.deadline).min(), operations.values.map(\.deadline).min(),
         ]

@@ -99,6 +99,7 @@ extension ClusterWorld {
                 violate(.drop, "\(node.name) dropped \(ClusterText.text(record)), which nobody else has")
             }
         }
+        noteBroadcasts(notes, by: node)
         for key in notes.settled where !notes.copied.contains(key) { checkSettled(key, by: node) }
         for case .finished(_, let assignment, let outcome) in inputs where outcome != .returned {
             jobs.edit(assignment.key) { job in
@@ -146,39 +147,43 @@ extension ClusterWorld {
             attempts: assignment.attempt, resultDigest: result.digest)
     }
 
-    private func isOwed(_ key: JobKey, by node: ClusterNode) -> Bool {
-        do throws(LedgerError) { return try !node.disk.creditors(of: key).isEmpty } catch {
+    private func isOwed(_ key: JobKey, by node: ClusterNode, to target: NodeID? = nil) -> Bool {
+        do throws(LedgerError) {
+            let creditors = try node.disk.creditors(of: key)
+            return target.map { creditors.contains($0) } ?? !creditors.isEmpty
+        } catch {
             violate(.ledger, "\(node.name) cannot read: \(error)")
             return true
         }
     }
 
-    /// Nobody is owed the record any more: every replica has it, as far as the node can know.
+    /// Notes which records are owed to all other replicas: when nobody is owed them any more, all have them.
+    private func noteBroadcasts(_ notes: SimulatedDisk.Notes, by node: ClusterNode) {
+        guard let table = node.core?.placement.table else { return }
+        for key in notes.copied { node.disk.broadcasts[key] = nil }
+        for key in notes.owed where !notes.copied.contains(key) {
+            let others = table.replicas(of: settings.layout.shard(of: key)).filter { $0 != node.id }
+            node.disk.broadcasts[key] = others.allSatisfy { isOwed(key, by: node, to: $0) } ? table : nil
+        }
+    }
+
+    /// Nobody is owed the record any more: every replica has it.
     private func checkSettled(_ key: JobKey, by node: ClusterNode) {
         guard let core = node.core, let mine = record(key, on: node), jobs[key]?.mayBeGone == false,
             !isOwed(key, by: node)
         else { return }
-        let shard = settings.layout.shard(of: key)
-        let replicas = core.placement.replicas(of: shard)
-        guard !replicas.isEmpty else { return }
-        for id in replicas where id != node.id {
+        guard let table = node.disk.broadcasts.removeValue(forKey: key), table == core.placement.table else { return }
+        for id in table.replicas(of: settings.layout.shard(of: key)) where id != node.id {
             guard let replica = byID[id], !replica.disk.isDestroyed, let other = replica.core,
                 // One with another view of the members may have handed it over already.
-                other.placement.table == core.placement.table, replica.image == nil
+                other.placement.table == table, replica.image == nil
             else { continue }
-            guard let theirs = record(key, on: replica), Record.merge(theirs, mine) == theirs else {
-                // What came from its runner, the runner owes to all, by its own view of the members.
-                if disks.contains(where: { isOwed(key, by: $0) }) { continue }
-                // One that has become a replica lately gets what it lacks by comparison.
-                if !core.snapshot.syncedShards.contains(shard) || !other.snapshot.syncedShards.contains(shard) {
-                    continue
-                }
-                let what = record(key, on: replica).map { ClusterText.text($0) } ?? "nothing"
-                violate(
-                    .receipts,
-                    "\(node.name) owes \(ClusterText.text(mine)) to nobody, and \(replica.name) has \(what)")
-                return
-            }
+            let theirs = record(key, on: replica)
+            guard theirs.map({ Record.merge($0, mine) != $0 }) ?? true else { continue }
+            return violate(
+                .receipts,
+                "\(node.name) owes \(ClusterText.text(mine)) to nobody, and \(replica.name) has "
+                    + (theirs.map { ClusterText.text($0) } ?? "nothing"))
         }
         if mine.outcome == .done { notePromise(key, mine, copies: holders(of: mine).count) }
     }
@@ -191,7 +196,8 @@ extension ClusterWorld {
         let held = disks.count { record(key, on: $0) != nil }
         // What had ended before was not copied anew: whoever ended it may owe its copies yet.
         let hasEnded = disks.contains { record(key, on: $0).map { $0.outcome != .pending } ?? false }
-        if held + lossCount < copies && !hasEnded || held == 0 {
+        let gone = nodes.count(where: \.isGone)
+        if held + lossCount + gone < copies && !hasEnded || held == 0 {
             violate(.copies, "\(node.name) promised \(copies) copies of \(ClusterText.text(key)); there are \(held)")
         }
         jobs.edit(key) { job in

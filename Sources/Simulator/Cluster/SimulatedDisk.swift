@@ -13,6 +13,8 @@ final class SimulatedDisk: Ledger {
         /// Jobs whose last debt was paid, and those that a copy has changed: what the debt was for is not here any more.
         var settled: [JobKey] = []
         var copied: Set<JobKey> = []
+        /// Jobs that somebody was noted to be owed.
+        var owed: Set<JobKey> = []
         /// Jobs that came into a batch that was removed.
         var revived: [JobKey] = []
     }
@@ -25,6 +27,8 @@ final class SimulatedDisk: Ledger {
     /// A copy of another node is merged now: where `overwriteInsteadOfMerge` strikes.
     var takesCopies = false
     private(set) var notes = Notes()
+    /// Changes of this node's making that were owed to all replicas of this table, by job.
+    var broadcasts: [JobKey: PlacementTable] = [:]
     private let overwrites: Bool
 
     init(layout: ShardLayout, node: NodeID, sabotage: Set<Sabotage>) {
@@ -136,7 +140,10 @@ final class SimulatedDisk: Ledger {
     // MARK: Outbox
 
     @discardableResult
-    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 { try ledger.owe(key, to: target) }
+    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 {
+        notes.owed.insert(key)
+        return try ledger.owe(key, to: target)
+    }
 
     func outbox(to target: NodeID, afterSequence: Int64, limit: Int) throws(LedgerError) -> [OutboxEntry] {
         try ledger.outbox(to: target, afterSequence: afterSequence, limit: limit)
