@@ -39,6 +39,8 @@ package struct Coordinator: Sendable {
     var takeOvers: [ShardIndex: TakeOver] = [:]
     /// A node that has just started claims none of its own jobs before, unless it is synced earlier.
     var startsClaiming: Instant?
+    /// The ledger had pending jobs when the node started: others may have ended them meanwhile.
+    var startedWithJobs = false
     /// When the next dead member has been away for long enough to be replaced.
     var nextReplacement: Instant?
     var loads: [NodeID: KnownLoad] = [:]
@@ -123,6 +125,8 @@ package struct Coordinator: Sendable {
     package mutating func restore(from ledger: some Ledger) throws(LedgerError) {
         isNodePaused = try ledger.setting(Self.pausedSetting) == "yes"
         try readCatalogue(ledger: ledger)
+        startedWithJobs = false
+        for index in 0..<layout.count where try ledger.counts(ShardIndex(index)).pending > 0 { startedWithJobs = true }
     }
 
     static let pausedSetting = "paused"

@@ -147,11 +147,8 @@ extension ClusterWorld {
             attempts: assignment.attempt, resultDigest: result.digest)
     }
 
-    private func isOwed(_ key: JobKey, by node: ClusterNode, to target: NodeID? = nil) -> Bool {
-        do throws(LedgerError) {
-            let creditors = try node.disk.creditors(of: key)
-            return target.map { creditors.contains($0) } ?? !creditors.isEmpty
-        } catch {
+    private func isOwed(_ key: JobKey, by node: ClusterNode) -> Bool {
+        do throws(LedgerError) { return try !node.disk.creditors(of: key).isEmpty } catch {
             violate(.ledger, "\(node.name) cannot read: \(error)")
             return true
         }
@@ -160,10 +157,12 @@ extension ClusterWorld {
     /// Notes which records are owed to all other replicas: when nobody is owed them any more, all have them.
     private func noteBroadcasts(_ notes: SimulatedDisk.Notes, by node: ClusterNode) {
         guard let table = node.core?.placement.table else { return }
+        // What was owed under another table has gone to others by now.
+        node.disk.broadcasts = node.disk.broadcasts.filter { $0.value == table }
         for key in notes.copied { node.disk.broadcasts[key] = nil }
-        for key in notes.owed where !notes.copied.contains(key) {
+        for (key, targets) in notes.owed where !notes.copied.contains(key) {
             let others = table.replicas(of: settings.layout.shard(of: key)).filter { $0 != node.id }
-            node.disk.broadcasts[key] = others.allSatisfy { isOwed(key, by: node, to: $0) } ? table : nil
+            node.disk.broadcasts[key] = targets.isSuperset(of: others) ? table : nil
         }
     }
 
@@ -173,10 +172,12 @@ extension ClusterWorld {
             !isOwed(key, by: node)
         else { return }
         guard let table = node.disk.broadcasts.removeValue(forKey: key), table == core.placement.table else { return }
-        for id in table.replicas(of: settings.layout.shard(of: key)) where id != node.id {
+        let shard = settings.layout.shard(of: key)
+        for id in table.replicas(of: shard) where id != node.id {
             guard let replica = byID[id], !replica.disk.isDestroyed, let other = replica.core,
-                // One with another view of the members may have handed it over already.
-                other.placement.table == table, replica.image == nil
+                // One with another view of the members may have handed it over already; one that has become a replica
+                // lately, and has not compared itself yet, gets by that what it gave away before.
+                other.placement.table == table, replica.image == nil, other.snapshot.syncedShards.contains(shard)
             else { continue }
             let theirs = record(key, on: replica)
             guard theirs.map({ Record.merge($0, mine) != $0 }) ?? true else { continue }
@@ -296,12 +297,31 @@ extension ClusterWorld {
         guard let core = node.core else { return }
         let snapshot = core.snapshot
         checker.allowDuplicates(
-            assignmentCount(node) + snapshot.leasedCount + snapshot.held + snapshot.outboxCount + node.inbox.count)
+            assignmentCount(node) + snapshot.leasedCount + snapshot.held + snapshot.outboxCount + node.inbox.count
+                + onlyDone(at: node))
+    }
+
+    /// Jobs whose end only this node knows of those that run.
+    ///
+    /// - Parameter known: only those that others take for pending; else those that nobody else has, too.
+    func onlyDone(at node: ClusterNode, known: Bool = true) -> Int {
+        let others = running.filter { $0 !== node }
+        return jobs.jobs.count { job in
+            guard let mine = record(job.key, on: node), mine.outcome == .done else { return false }
+            var isPending = !known
+            for other in others {
+                guard let theirs = record(job.key, on: other) else { continue }
+                if Record.merge(theirs, mine) == theirs { return false }
+                isPending = true
+            }
+            return isPending
+        }
     }
 
     /// A change of placement: what is in flight anywhere may change hands.
     func allowDuplicates(ofMove node: ClusterNode) {
-        checker.allowDuplicates(nodes.reduce(0) { $0 + assignmentCount($1) + ($1.core?.snapshot.held ?? 0) })
+        checker.allowDuplicates(
+            nodes.reduce(client.openJobCount) { $0 + assignmentCount($1) + ($1.core?.snapshot.held ?? 0) })
     }
 
     /// Jobs that are not at their end anywhere: all that two sides of a cut may both run.

@@ -56,6 +56,8 @@ struct ClusterClient {
 
     /// Submissions that nobody has confirmed yet.
     var openCount: Int { tasks.count { !$0.isDone } }
+    /// Their jobs: two nodes may be offered one, each as its primary.
+    var openJobCount: Int { tasks.reduce(0) { $0 + ($1.isDone ? 0 : $1.numbers.count) } }
 }
 
 extension ClusterWorld {

@@ -13,8 +13,8 @@ final class SimulatedDisk: Ledger {
         /// Jobs whose last debt was paid, and those that a copy has changed: what the debt was for is not here any more.
         var settled: [JobKey] = []
         var copied: Set<JobKey> = []
-        /// Jobs that somebody was noted to be owed.
-        var owed: Set<JobKey> = []
+        /// To whom jobs were noted to be owed.
+        var owed: [JobKey: Set<NodeID>] = [:]
         /// Jobs that came into a batch that was removed.
         var revived: [JobKey] = []
     }
@@ -141,7 +141,7 @@ final class SimulatedDisk: Ledger {
 
     @discardableResult
     func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 {
-        notes.owed.insert(key)
+        notes.owed[key, default: []].insert(target)
         return try ledger.owe(key, to: target)
     }
 
