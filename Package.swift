@@ -9,6 +9,9 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+/// The HTTP client of the machine's cloud and of object storage.
+let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+
 let package = Package(
     name: "ocr-cluster",
     dependencies: [
@@ -21,6 +24,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
+        .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
         .package(url: "https://github.com/grpc/grpc-swift-2.git", exact: "2.4.3"),
         .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", exact: "2.9.2"),
         .package(url: "https://github.com/grpc/grpc-swift-protobuf.git", exact: "2.4.1"),
@@ -90,6 +94,17 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "CMemoryFile"),
         .target(
+            name: "CloudMetadata",
+            dependencies: ["ClusterModel", httpClient],
+            swiftSettings: strict),
+        .target(
+            name: "ObjectStorage",
+            dependencies: [
+                "CloudMetadata", "ClusterModel", httpClient,
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .target(
             name: "ImageSources",
             dependencies: ["CMemoryFile", "ClusterModel", .product(name: "Crypto", package: "swift-crypto")],
             swiftSettings: strict),
@@ -104,7 +119,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
-            name: "Configuration",
+            name: "ClusterConfiguration",
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
         .target(name: "Submission", dependencies: ["ClusterModel"], swiftSettings: strict),
@@ -115,7 +130,7 @@ let package = Package(
         .executableTarget(
             name: "node",
             dependencies: [
-                "CWorkerSandbox", "ClusterModel", "Configuration", "Membership", "NodeRuntime", "OCR", "Results",
+                "CWorkerSandbox", "ClusterModel", "ClusterConfiguration", "Membership", "NodeRuntime", "OCR", "Results",
                 "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
@@ -196,7 +211,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "ConfigurationTests", dependencies: ["ClusterModel", "Configuration"], swiftSettings: strict),
+            name: "ClusterConfigurationTests", dependencies: ["ClusterModel", "ClusterConfiguration"],
+            swiftSettings: strict),
         .testTarget(
             name: "OCRTests",
             dependencies: ["ClusterModel", "OCR", "bare-loop", .product(name: "Crypto", package: "swift-crypto")],
@@ -225,7 +241,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport",
+                "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership", "NodeRuntime", "Results",
+                "Transport",
                 "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

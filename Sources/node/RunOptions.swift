@@ -2,7 +2,7 @@
 
 import ArgumentParser
 internal import ClusterModel
-package import Configuration
+package import ClusterConfiguration
 import Foundation
 import Glibc
 internal import Logging

@@ -1,6 +1,6 @@
 // cluster.conf.example is the documentation of every key: it must agree with the code to the letter.
 
-import Configuration
+import ClusterConfiguration
 import Foundation
 import Testing
 

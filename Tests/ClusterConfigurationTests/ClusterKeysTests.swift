@@ -1,7 +1,7 @@
 // Keys that several machines need: seeds, the key, the timing of membership.
 
 import ClusterModel
-import Configuration
+import ClusterConfiguration
 import Testing
 
 @Suite struct ClusterKeysTests {

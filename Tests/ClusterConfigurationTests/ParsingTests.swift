@@ -1,5 +1,5 @@
 import ClusterModel
-import Configuration
+import ClusterConfiguration
 import Testing
 
 /// The error of a file named cluster.conf with this text; nil when it is accepted.

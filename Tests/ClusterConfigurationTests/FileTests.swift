@@ -1,7 +1,7 @@
 // Files as they are found on a machine: missing, strange, hostile.
 
 import ClusterModel
-import Configuration
+import ClusterConfiguration
 import Foundation
 import Testing
 
