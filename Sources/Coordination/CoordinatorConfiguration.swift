@@ -123,8 +123,6 @@ package enum Sabotage: String, CaseIterable, Hashable, Sendable {
     case drainWithoutProof
     /// A submission is confirmed when only this node has it.
     case confirmWithoutCopies
-    /// Debts to a member that has left are forgotten instead of going to its successor.
-    case forgetDebtsOfLeft
     /// A new primary claims at once what another node may be running.
     case claimWithoutGrace
     /// Anti-entropy sends nothing.

@@ -45,6 +45,23 @@ struct DrainTests {
         }
     }
 
+    @Test("Who starts again while the only other one drains waits for what that one has ended")
+    func restartBesideDrain() throws {
+        let cluster = try filled(2, replicas: 2)
+        let (leaving, returning) = (cluster.members[0], cluster.members[1])
+        try cluster.crash(returning)
+        try cluster.finishAll()
+        try drain(leaving, in: cluster)
+        #expect(try cluster.record(1, at: leaving)?.outcome == .done)
+        #expect(try cluster.record(1, at: returning)?.outcome == .pending)
+        try cluster.restart(returning)
+        #expect(returning.running.isEmpty)
+        try cluster.advance(.seconds(30))
+        #expect(leaving.core.snapshot.drain?.phase == .safe)
+        #expect(returning.running.isEmpty)
+        for number in 0..<60 { #expect(try cluster.record(number, at: returning)?.outcome == .done) }
+    }
+
     @Test("While nobody confirms, it is not safe, and says what is left")
     func notSafe() throws {
         let cluster = try filled()
