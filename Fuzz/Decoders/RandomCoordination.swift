@@ -180,7 +180,7 @@ extension SeededGenerator {
                     }))
         case 4: return .keys(keyList(layout))
         case 5: return .keyAnswer(KeyAnswer(number: next(), wanted: list(0...9) { $0.jobKey() }))
-        case 6: return .catalogueDigest(next())
+        case 6: return isLucky() ? .catalogueDigest(next()) : .catalogueConfirmation(next())
         case 7:
             return .catalogue(
                 Catalogue(

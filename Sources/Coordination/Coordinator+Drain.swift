@@ -112,8 +112,14 @@ extension Coordinator {
         if members[peer]?.standing == .serving {
             drain?.confirmedCatalogue = digest
         } else if drain == nil {
-            send(.catalogueDigest(digest), to: peer, &effects)
+            // Not with another digest: two that take each other for nodes that go would answer each other without end.
+            send(.catalogueConfirmation(digest), to: peer, &effects)
         }
+    }
+
+    /// A member has the catalogue with this digest.
+    mutating func confirmCatalogue(_ digest: UInt64, by peer: NodeID) {
+        if members[peer]?.standing == .serving { drain?.confirmedCatalogue = digest }
     }
 
     /// Whether there are other nodes that hold data.

@@ -201,6 +201,7 @@ package struct Coordinator: Sendable {
         case .keyAnswer(let answer): try take(answer, from: sender, at: now, ledger: ledger)
         case .catalogueDigest(let digest):
             try compareCatalogue(digest, of: sender, ledger: ledger, into: &effects)
+        case .catalogueConfirmation(let digest): confirmCatalogue(digest, by: sender)
         case .catalogue(let incoming, let wantsAnswer):
             try merge(incoming, ledger: ledger, into: &effects)
             if wantsAnswer { try sendCatalogue(to: sender, wantsAnswer: false, ledger, &effects) }

@@ -128,8 +128,8 @@ extension CoordinationMessage {
     var changesNothing: Bool {
         switch self {
         case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
-        case .copies, .catalogueDigest, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
-            .operated:
+        case .copies, .catalogueDigest, .catalogueConfirmation, .catalogue, .admit, .admitted, .steal, .grant, .renew,
+            .giveBack, .operate, .operated:
             false
         }
     }
@@ -142,7 +142,9 @@ extension CoordinatorEffect {
         guard case .send(_, let message) = self else { return false }
         switch message {
         case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest: return true
-        case .receipts, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate, .operated: return false
+        case .receipts, .catalogueConfirmation, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate,
+            .operated:
+            return false
         }
     }
 }

@@ -62,6 +62,21 @@ struct DrainTests {
         for number in 0..<60 { #expect(try cluster.record(number, at: returning)?.outcome == .done) }
     }
 
+    @Test("Two nodes that take each other for nodes that go fall silent")
+    func mutualDoubt() throws {
+        let cluster = try filled(2, replicas: 2)
+        let (first, second) = (cluster.members[0], cluster.members[1])
+        try cluster.finishAll()
+        for (member, other) in [(first, second), (second, first)] {
+            var view = cluster.view(of: member)
+            for index in view.indices where view[index].id == other.id { view[index].standing = .failing }
+            try cluster.step(member, [.members(view)])
+        }
+        try cluster.advance(.seconds(60))
+        let digests = cluster.sent.count { if case .catalogueDigest = $0.message { true } else { false } }
+        #expect(digests < 40)
+    }
+
     @Test("While nobody confirms, it is not safe, and says what is left")
     func notSafe() throws {
         let cluster = try filled()

@@ -38,6 +38,7 @@ import Testing
             15_690, nil, "a job went round between victim and thief: a return that came twice ended its next lease"),
         Regression(1_336, nil, "a restarted node ran what a draining one had done, the only other one"),
         Regression(4_164, nil, "gossip missed a member of six: for 20 s it did not know of one that had joined"),
+        Regression(312_355, nil, "two nodes that took each other for failing ones sent each other digests without end"),
         Regression(2_949, nil, "a restarted node that had found one peer forgot its debts to the others"),
     ]
 

@@ -23,6 +23,8 @@ package enum CoordinationMessage: Hashable, Sendable {
     // MARK: Batches and settings of the whole cluster
     /// Digest of the sender's catalogue; one who has another answers with `catalogue`.
     case catalogueDigest(UInt64)
+    /// "I have the catalogue with this digest": to a node that goes, and answered by nobody.
+    case catalogueConfirmation(UInt64)
     /// Batches and settings to merge. `wantsAnswer`: the receiver sends its own back if it differs.
     case catalogue(Catalogue, wantsAnswer: Bool)
 

@@ -84,6 +84,7 @@ enum ClusterText {
         case .lost(let jobs): "lost \(text(jobs))"
         case .giveBack(let jobs): "give back \(text(jobs))"
         case .catalogueDigest: "catalogue digest"
+        case .catalogueConfirmation: "catalogue confirmation"
         case .catalogue(let catalogue, _):
             "catalogue \(catalogue.batches.map { "\($0.id)\($0.isRemoved ? " removed" : "")" }) \(catalogue.settings.map(\.value))"
         case .operate(let request): "operate \(request.number & 0xFFFF): \(request.operation.kind)"

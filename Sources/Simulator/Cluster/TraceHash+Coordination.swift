@@ -97,6 +97,9 @@ extension TraceHash {
             add(136 << 32 | answer.number)
             for key in answer.wanted { add(key) }
         case .catalogueDigest(let digest): add(digest)
+        case .catalogueConfirmation(let digest):
+            add(147)
+            add(digest)
         case .catalogue(let catalogue, _):
             add(137)
             for batch in catalogue.batches { add(batch.version << 1 | (batch.isRemoved ? 1 : 0)) }

@@ -174,6 +174,14 @@ package nonisolated struct Ocr_V1_CoordinationEnvelope: Sendable {
     set {kind = .operated(newValue)}
   }
 
+  package var catalogueConfirmation: UInt64 {
+    get {
+      if case .catalogueConfirmation(let v)? = kind {return v}
+      return 0
+    }
+    set {kind = .catalogueConfirmation(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -194,6 +202,7 @@ package nonisolated struct Ocr_V1_CoordinationEnvelope: Sendable {
     case giveBack(Ocr_V1_HeldJobsMessage)
     case operate(Ocr_V1_OperateMessage)
     case operated(Ocr_V1_OperatedMessage)
+    case catalogueConfirmation(UInt64)
 
   }
 
@@ -935,7 +944,7 @@ fileprivate nonisolated let _protobuf_package = "ocr.v1"
 
 nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CoordinationEnvelope"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}copies\0\u{1}receipts\0\u{1}digests\0\u{1}comparison\0\u{1}keys\0\u{3}key_answer\0\u{3}catalogue_digest\0\u{1}catalogue\0\u{1}admit\0\u{1}admitted\0\u{1}steal\0\u{1}grant\0\u{1}renew\0\u{1}lost\0\u{3}give_back\0\u{1}operate\0\u{1}operated\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}copies\0\u{1}receipts\0\u{1}digests\0\u{1}comparison\0\u{1}keys\0\u{3}key_answer\0\u{3}catalogue_digest\0\u{1}catalogue\0\u{1}admit\0\u{1}admitted\0\u{1}steal\0\u{1}grant\0\u{1}renew\0\u{1}lost\0\u{3}give_back\0\u{1}operate\0\u{1}operated\0\u{3}catalogue_confirmation\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1159,6 +1168,14 @@ nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftP
           self.kind = .operated(v)
         }
       }()
+      case 18: try {
+        var v: UInt64?
+        try decoder.decodeSingularFixed64Field(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .catalogueConfirmation(v)
+        }
+      }()
       default: break
       }
     }
@@ -1237,6 +1254,10 @@ nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftP
     case .operated?: try {
       guard case .operated(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
+    }()
+    case .catalogueConfirmation?: try {
+      guard case .catalogueConfirmation(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 18)
     }()
     case nil: break
     }
