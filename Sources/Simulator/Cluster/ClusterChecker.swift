@@ -103,19 +103,21 @@ extension ClusterWorld {
         for key in notes.settled where !notes.copied.contains(key) { checkSettled(key, by: node) }
         for case .finished(_, let assignment, let outcome) in inputs where outcome != .returned {
             jobs.edit(assignment.key) { job in
-                job.end(assignment.epoch, assignment.attempt)
+                job.end(SimulatedJob.Attempt(assignment, at: node.id))
             }
         }
         for effect in effects {
             switch effect {
             case .run(_, let assignment):
                 jobs.edit(assignment.key) { job in
-                    job.open(assignment.epoch, assignment.attempt)
+                    job.open(SimulatedJob.Attempt(assignment, at: node.id))
                 }
-            case .send(_, .grant(let grant)):
+            case .send(let thief, .grant(let grant)):
                 for granted in grant.jobs {
                     jobs.edit(granted.record.key) { job in
-                        job.open(granted.record.epoch, granted.record.attempts)
+                        job.open(
+                            SimulatedJob.Attempt(
+                                epoch: granted.record.epoch, number: granted.record.attempts, node: thief))
                     }
                 }
             default: break
@@ -315,6 +317,17 @@ extension ClusterWorld {
                 isPending = true
             }
             return isPending
+        }
+    }
+
+    /// A node starts and may inherit jobs that run: one whose attempt found its source away and was begun again under the
+    /// same number looks as if it had ended.
+    func allowDuplicates(ofStart node: ClusterNode) {
+        for other in running where other !== node {
+            for assignment in other.slots.flatMap({ $0.waiting + ($0.running.map { [$0] } ?? []) }) {
+                let known = record(assignment.key, on: other)
+                if known?.attempts == assignment.attempt, known?.hasOpenAttempt == false { checker.allowDuplicates(1) }
+            }
         }
     }
 

@@ -90,6 +90,7 @@ extension ClusterWorld {
     func restart(_ node: ClusterNode) {
         guard !node.isRunning, !node.isGone else { return }
         trace(node, "starts again")
+        allowDuplicates(ofStart: node)
         start(node)
     }
 
