@@ -58,6 +58,8 @@ package struct CoordinatorSnapshot: Hashable, Sendable {
     package var slotCount: Int
     package var waiting: Int
     package var deferred: Int
+    /// Of the deferred jobs those whose file nobody could read at the latest try.
+    package var unreachable: Int
     /// Paused by an operator: this node, or the cluster.
     package var isPaused: Bool
     package var isClusterPaused: Bool

@@ -43,6 +43,7 @@ extension AdminService {
         report.work.duplicates = UInt64(snapshot.counters.duplicates)
         report.work.divergent = UInt64(totals.divergentCount)
         report.work.deferred = UInt64(snapshot.deferred)
+        report.work.unreachable = UInt64(snapshot.unreachable)
         report.node = nodeStatus(snapshot)
         if snapshot.placement.alive.count <= 1 {
             // The core counts its backlog for others only.

@@ -57,6 +57,7 @@ extension AdminService {
         // Each replica sees a divergence when the second result comes to it.
         work.divergent = reports.map(\.work.divergent).max() ?? 0
         work.deferred = reports.reduce(0) { $0 + $1.work.deferred }
+        work.unreachable = survey.unreachable
         if let rate = survey.jobsPerSecond { work.jobsPerSecond = rate }
         let pending = Int(clamping: work.pending + work.running)
         let isPaused = loop.snapshot?.isClusterPaused ?? false

@@ -75,12 +75,16 @@ package final class DrainControl: Sendable {
     private let state = Mutex(State())
     private let loop: StepLoop
     private let cluster: ClusterReference
+    private let standing: OwnStanding
     private let stopControl: StopControl
     private let logger: Logger
 
-    init(loop: StepLoop, cluster: ClusterReference, stopControl: StopControl, logger: Logger) {
+    init(
+        loop: StepLoop, cluster: ClusterReference, standing: OwnStanding, stopControl: StopControl, logger: Logger
+    ) {
         self.loop = loop
         self.cluster = cluster
+        self.standing = standing
         self.stopControl = stopControl
         self.logger = logger
     }
@@ -128,7 +132,7 @@ package final class DrainControl: Sendable {
         guard isNew else { return }
         logger.info("draining within \(wish.deadline), \(remaining) nodes remain\(reason)")
         if mode == .leave {
-            cluster.value?.loop.post(.standing(.draining))
+            standing.note(isDraining: true)
             spool(number, within: wish.deadline)
         }
         Task { await follow(number) }
@@ -146,7 +150,7 @@ package final class DrainControl: Sendable {
         }
         guard isCancelled else { return false }
         loop.post(.cancelDrain)
-        cluster.value?.loop.post(.standing(.serving))
+        standing.note(isDraining: false)
         logger.info("the drain was called off")
         return true
     }

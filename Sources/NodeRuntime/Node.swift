@@ -1,7 +1,7 @@
 // A node: puts the parts together, runs until it is asked to stop, takes them apart in the right order.
 //
-// Order of the end: no more claims; slots finish or give back; the ledger takes their results and closes; the admin
-// socket closes last, so that `node drain` hears how it ended.
+// Order of the end: no more claims; slots finish or give back; the ledger takes their results and closes; the others are
+// told; the admin socket closes last, so that `node drain` hears how it ended.
 
 internal import ClusterModel
 internal import Coordination
@@ -72,6 +72,7 @@ package struct Node: Sendable {
         let logger = logger
         let outgoing = PeerPostReference()
         let reference = ClusterReference()
+        let standing = OwnStanding(reference)
         let renewal = LedgerRenewal()
         let options = options
         let loop = StepLoop(
@@ -83,7 +84,7 @@ package struct Node: Sendable {
                 } else {
                     logger.notice("the ledger can be written again")
                 }
-                reference.value?.loop.post(.standing(error == nil ? .serving : .failing))
+                standing.note(isFailing: error != nil)
             },
             onFailure: { error in
                 ledgerFailure.withLock { $0 = error }
@@ -93,7 +94,7 @@ package struct Node: Sendable {
             })
         let sandbox = SandboxNote(logger)
         let drainControl = DrainControl(
-            loop: loop, cluster: reference, stopControl: stopControl, logger: logger)
+            loop: loop, cluster: reference, standing: standing, stopControl: stopControl, logger: logger)
         let opened = try await open(loop, sandbox, reference)
         let (facts, executor) = (opened.facts, opened.executor)
         let languages = InstalledLanguages(directory: options.workers.tessdata)
@@ -152,7 +153,11 @@ package struct Node: Sendable {
             await stopControl.requested()
             await stop(loop, opened, stopControl)
             load.stop()
-            await cluster.stop(comesBack: drainControl.mode == .restart || renewal.reason != nil)
+            await cluster.leave(comesBack: drainControl.mode == .restart || renewal.reason != nil)
+            // Those who follow the stop, here or at another node, hear of its end before anything closes.
+            stopControl.advance(to: .left)
+            await stopControl.followersAreTold(within: Self.streamPatience)
+            await cluster.close()
             server.beginGracefulShutdown()
             // Streams that follow something (wait, status) do not end by themselves.
             group.addTask { try await Task.sleep(for: Self.streamPatience) }

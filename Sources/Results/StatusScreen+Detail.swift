@@ -89,13 +89,16 @@ extension StatusReport {
     private static let slotCount = 16
 
     func slotTable(_ node: Ocr_V1_NodeStatus, width: Int) -> [String] {
-        var table = TextTable([.number("SLOT"), .text("STATE"), .number("DONE"), .number("FOR"), .text("SOURCE")])
+        var table = TextTable([
+            .number("SLOT"), .text("STATE"), .number("DONE"), .number("FOR"), .text("LANGUAGE"), .text("SOURCE"),
+        ])
         for slot in node.slots.prefix(Self.slotCount) {
             let source = slot.hasSource ? HumanText.printable(SourceText.text(slot.source)) : ""
             table.add([
                 String(slot.slot), slot.state, HumanText.count(slot.hasJobsDone ? slot.jobsDone : nil),
                 slot.hasRunningSeconds ? HumanText.duration(slot.runningSeconds) : "",
-                HumanText.tail(source, width: max(20, width - 40)),
+                slot.hasLanguage ? HumanText.printable(slot.language) : "",
+                HumanText.tail(source, width: max(20, width - 50)),
             ])
         }
         let rest = node.slots.count - Self.slotCount

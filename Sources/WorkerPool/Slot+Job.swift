@@ -43,8 +43,7 @@ extension Slot {
             let isGivenBack = shared.withLock { shared in
                 defer { shared.isInterrupted = false }
                 shared.running = nil
-                shared.statistics.job = nil
-                shared.statistics.jobStarted = nil
+                shared.statistics.endJob()
                 if !shared.isInterrupted { shared.queue.insert(assignment, at: 0) }
                 return shared.isInterrupted
             }
@@ -121,8 +120,7 @@ extension Slot {
     private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {
         shared.withLock { shared in
             shared.running = nil
-            shared.statistics.job = nil
-            shared.statistics.jobStarted = nil
+            shared.statistics.endJob()
             shared.isInterrupted = false
             shared.statistics.state = .idle
             if outcome != .returned { shared.statistics.jobsDone += 1 }

@@ -107,6 +107,19 @@ import WorkerPool
         #expect(try harness.run("ok", 3).isRecognised)
     }
 
+    @Test func `a busy slot tells the source and the language of its job, and forgets them with it`() throws {
+        let harness = try PoolHarness()
+        harness.assign("hang", 1)
+        try waitUntil("the job runs") { harness.pool.statistics()[0].job != nil }
+        let busy = harness.pool.statistics()[0]
+        #expect(busy.source == SourceReference(path: harness.place.image))
+        #expect(busy.jobLanguage == "hang")
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.outcome(of: 1) == .returned)
+        #expect(harness.pool.statistics()[0].source == nil)
+        #expect(harness.pool.statistics()[0].jobLanguage == nil)
+    }
+
     @Test func `an interruption of a slot without a worker gives its first job back`() throws {
         let harness = try PoolHarness(arguments: ["cannot-start"])
         harness.assign("ok", 1)

@@ -49,9 +49,11 @@ extension SlotReport {
     init(_ statistics: SlotStatistics) {
         let now = MonotonicClock.now
         self.init(
-            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job, source: nil,
+            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job,
+            source: statistics.source,
             runningSeconds: statistics.jobStarted.map { (now - $0).inSeconds }, jobsDone: statistics.jobsDone,
             rssBytes: statistics.rssBytes == 0 ? nil : statistics.rssBytes,
-            language: statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", "))
+            language: statistics.jobLanguage
+                ?? (statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", ")))
     }
 }

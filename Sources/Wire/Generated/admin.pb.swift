@@ -466,7 +466,7 @@ package nonisolated struct Ocr_V1_WorkStatus: Sendable {
   /// Clears the value of `deferred`. Subsequent reads from it will return its default value.
   package mutating func clearDeferred() {self._deferred = nil}
 
-  /// Pending jobs that wait because nobody can read their source now; part of `pending`.
+  /// Of the deferred jobs those whose source nobody could read at the latest try.
   package var unreachable: UInt64 {
     get {_unreachable ?? 0}
     set {_unreachable = newValue}
@@ -1021,6 +1021,7 @@ package nonisolated struct Ocr_V1_SlotStatus: Sendable {
   /// Clears the value of `rssBytes`. Subsequent reads from it will return its default value.
   package mutating func clearRssBytes() {self._rssBytes = nil}
 
+  /// Of the job; of an idle slot those that its worker has loaded.
   package var language: String {
     get {_language ?? String()}
     set {_language = newValue}
