@@ -28,7 +28,8 @@ extension Coordinator {
         return CoordinatorSnapshot(
             running: running, busySlots: busySlots, slotCount: slots.count,
             waiting: queue.count, deferred: deferred.count, isPaused: isPaused,
-            isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: unstarted,
+            isClusterPaused: catalogue.isPaused, isStealing: isStealing, isStopping: isStopping, counters: counters,
+            backlog: unstarted,
             secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
             replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
             strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)
