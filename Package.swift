@@ -95,7 +95,11 @@ let package = Package(
         .target(name: "CMemoryFile"),
         .target(
             name: "CloudMetadata",
-            dependencies: ["ClusterModel", httpClient],
+            dependencies: [
+                "ClusterModel", httpClient,
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: strict),
         .target(
             name: "ObjectStorage",
@@ -111,8 +115,8 @@ let package = Package(
         .target(
             name: "NodeRuntime",
             dependencies: [
-                "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR", "Transport", "Wire",
-                "WorkerPool",
+                "CloudMetadata", "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR",
+                "Transport", "Wire", "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
@@ -130,7 +134,8 @@ let package = Package(
         .executableTarget(
             name: "node",
             dependencies: [
-                "CWorkerSandbox", "ClusterModel", "ClusterConfiguration", "Membership", "NodeRuntime", "OCR", "Results",
+                "CWorkerSandbox", "CloudMetadata", "ClusterModel", "ClusterConfiguration", "Membership", "NodeRuntime",
+                "OCR", "Results",
                 "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
@@ -181,6 +186,21 @@ let package = Package(
                 "ClusterModel", "Wire", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Fuzz/Decoders", swiftSettings: strict),
+        .target(
+            name: "MetadataFixture",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/MetadataFixture", swiftSettings: strict),
+        .testTarget(
+            name: "CloudMetadataTests", dependencies: ["CloudMetadata", "ClusterModel", "MetadataFixture"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageCredentialsTests",
+            dependencies: ["CloudMetadata", "ClusterModel", "MetadataFixture", "ObjectStorage"],
+            swiftSettings: strict),
         .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: strict),
         .testTarget(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
@@ -241,9 +261,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership", "NodeRuntime", "Results",
-                "Transport",
-                "Wire", "bare-loop", "node",
+                "CloudMetadata", "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership",
+                "MetadataFixture", "NodeRuntime", "Results", "Transport", "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

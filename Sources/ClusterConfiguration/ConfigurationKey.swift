@@ -22,6 +22,7 @@ package struct ConfigurationKey: Sendable {
         case texts(Property<[String]>, Text, atMost: Int)
         case sandbox(Property<NodeConfiguration.Worker.Sandbox>)
         case level(Property<NodeConfiguration.Log.Level>)
+        case provider(Property<NodeConfiguration.CloudService.Provider>)
     }
 
     /// What a text may be.
@@ -35,6 +36,8 @@ package struct ConfigurationKey: Sendable {
         case address
         /// "HOST[:PORT]".
         case seed
+        /// "http://HOST[:PORT]" or empty.
+        case origin
     }
 
     /// The table that holds it, nil at the top of the file.
@@ -72,6 +75,7 @@ package struct ConfigurationKey: Sendable {
             "[" + configuration[keyPath: path].map { "\"\($0)\"" }.joined(separator: ", ") + "]"
         case .sandbox(let path): "\"\(configuration[keyPath: path].rawValue)\""
         case .level(let path): "\"\(configuration[keyPath: path].rawValue)\""
+        case .provider(let path): "\"\(configuration[keyPath: path].rawValue)\""
         }
     }
 
@@ -187,5 +191,18 @@ extension ConfigurationKey {
             ConfigurationKey("listen", "address", .text(\.listen.address, .address), "address for other nodes"),
             ConfigurationKey(
                 "listen", "advertise", .text(\.listen.advertise, .address), "address that other nodes are told"),
+
+            ConfigurationKey(
+                "cloud", "provider", .provider(\.cloud.provider),
+                "cloud whose notices are heeded; auto asks the firmware"),
+            ConfigurationKey(
+                "cloud", "metadata_endpoint", .text(\.cloud.metadataEndpoint, .origin),
+                "where the cloud's metadata service is, if not at its own address"),
+            ConfigurationKey(
+                "cloud", "poll", .duration(\.cloud.poll, .milliseconds(100) ... .seconds(60)),
+                "time between two looks for a notice"),
+            ConfigurationKey(
+                "cloud", "margin", .duration(\.cloud.margin, .seconds(0) ... .seconds(3_600)),
+                "what a drain leaves of the time that a notice gives"),
         ] + membership
 }

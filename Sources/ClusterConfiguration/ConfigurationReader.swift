@@ -86,6 +86,11 @@ struct ConfigurationReader {
             configuration[keyPath: property] = try converted(value, key, "one of \(names)") {
                 NodeConfiguration.Log.Level(rawValue: $0)
             }
+        case .provider(let property):
+            let names = NodeConfiguration.CloudService.Provider.allCases.map { "\"\($0.rawValue)\"" }
+            configuration[keyPath: property] = try converted(value, key, "one of \(names.joined(separator: ", "))") {
+                NodeConfiguration.CloudService.Provider(rawValue: $0)
+            }
         }
     }
 

@@ -12,6 +12,7 @@ extension ConfigurationKey.Text {
         case .language: "names of language models such as \"eng\" or \"deu+eng\""
         case .address: "\"ADDRESS:PORT\" (an IPv6 address in brackets), or \"\""
         case .seed: "\"HOST\" or \"HOST:PORT\" (an IPv6 address in brackets)"
+        case .origin: "\"http://HOST\" or \"http://HOST:PORT\" without a path, or \"\""
         }
     }
 
@@ -30,6 +31,10 @@ extension ConfigurationKey.Text {
         case .language: LanguageSpecification.names(in: text) != nil
         case .address: text.isEmpty || AddressText.isAddress(text)
         case .seed: AddressText.isSeed(text)
+        case .origin:
+            text.isEmpty
+                || (text.hasPrefix("http://")
+                    && AddressText.isSeed(String(text.dropFirst("http://".count)), inBrackets: true))
         }
     }
 }
@@ -49,9 +54,10 @@ package enum AddressText {
         return isHost(text[..<colon])
     }
 
-    /// "HOST" or "HOST:PORT"; an IPv6 address stands in brackets, or alone without a port.
-    package static func isSeed(_ text: String) -> Bool {
-        text.utf8.count <= byteCount && (isAddress(text) || isHost(text[...]) || isNumeric(text, AF_INET6))
+    /// "HOST" or "HOST:PORT"; an IPv6 address stands in brackets, or alone without a port unless it must have them.
+    package static func isSeed(_ text: String, inBrackets: Bool = false) -> Bool {
+        text.utf8.count <= byteCount
+            && (isAddress(text) || isHost(text[...]) || (!inBrackets && isNumeric(text, AF_INET6)))
     }
 
     /// A name, an IPv4 address, or an IPv6 address in brackets.

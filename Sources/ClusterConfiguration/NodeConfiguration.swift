@@ -21,6 +21,7 @@ package struct NodeConfiguration: Hashable, Sendable {
     package var ocr = Recognition()
     package var log = Log()
     package var listen = Listen()
+    package var cloud = CloudService()
     package var membership = Membership()
 
     package init() {}
@@ -117,6 +118,24 @@ package struct NodeConfiguration: Hashable, Sendable {
         package var address = ""
         /// "ADDR:PORT" that other nodes are told; empty takes `address`.
         package var advertise = ""
+    }
+
+    /// What the machine's cloud announces: that the machine will be taken away.
+    package struct CloudService: Hashable, Sendable {
+        package enum Provider: String, Hashable, CaseIterable, Sendable {
+            /// That of the machine's firmware.
+            case auto
+            /// Nothing is asked of anybody.
+            case none
+            case ec2, gcp, azure
+        }
+        package var provider = Provider.auto
+        /// "http://HOST[:PORT]"; empty takes the cloud's own link-local address.
+        package var metadataEndpoint = ""
+        /// Time between two looks.
+        package var poll = Duration.seconds(5)
+        /// What a drain leaves of the time that a notice gives.
+        package var margin = Duration.seconds(10)
     }
 
     /// How nodes watch each other. The defaults are those of the membership core; a test compares them.

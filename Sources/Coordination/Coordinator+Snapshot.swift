@@ -27,9 +27,9 @@ extension Coordinator {
         if !isSettled { synced = ShardSet(layout: layout) }
         return CoordinatorSnapshot(
             running: running, busySlots: busySlots, slotCount: slots.count,
-            waiting: queue.count, deferred: deferred.count,
-            unreachable: deferred.unreachableCount, isPaused: isPaused,
-            isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: unstarted,
+            waiting: queue.count, deferred: deferred.count, unreachable: deferred.unreachableCount, isPaused: isPaused,
+            isClusterPaused: catalogue.isPaused, isStealing: isStealing, isStopping: isStopping, counters: counters,
+            backlog: unstarted,
             secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
             replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
             strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)

@@ -122,6 +122,13 @@ extension Coordinator {
         return waiting < slots.count || waitingWork < timing.lowWater.nanoseconds * Int64(slots.count)
     }
 
+    /// What is held already, and a grant that is on its way, is still run; what this node has can still be stolen from it.
+    mutating func setStealing(_ isStealing: Bool, at now: Instant) {
+        guard isStealing != self.isStealing else { return }
+        self.isStealing = isStealing
+        thief.nextTry = now
+    }
+
     /// Asks a victim when the own work runs out.
     mutating func steal(
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]

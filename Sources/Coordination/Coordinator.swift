@@ -97,6 +97,8 @@ package struct Coordinator: Sendable {
     var isNodePaused = false
     package internal(set) var isStopping = false
     var drain: Drain?
+    /// Whether the node asks others for work: one whose machine may soon be taken away works off what it has.
+    package internal(set) var isStealing = true
     /// A drain was called off: the node takes its shards again at the end of the step.
     var isReturning = false
     package internal(set) var counters = CoordinatorCounters()
@@ -177,6 +179,7 @@ package struct Coordinator: Sendable {
             effects.append(.reply(request, try remove(name, ledger: ledger, into: &effects)))
         case .drain(let order): beginDrain(order, at: now, into: &effects)
         case .cancelDrain: cancelDrain(at: now, into: &effects)
+        case .setStealing(let isStealing): setStealing(isStealing, at: now)
         case .finished(let slot, let assignment, let outcome):
             try finish(slot, assignment, outcome, at: now, ledger: ledger, into: &effects)
         case .stop: isStopping = true
@@ -241,7 +244,7 @@ package struct Coordinator: Sendable {
         if hasPeers {
             backlog = try countBacklog(ledger: ledger)
             try grant(at: now, ledger: ledger, into: &effects)
-            if takesWork { try steal(at: now, ledger: ledger, into: &effects) }
+            if takesWork, isStealing { try steal(at: now, ledger: ledger, into: &effects) }
             renewHeld(at: now, into: &effects)
             try compareWithPeers(at: now, ledger: ledger, into: &effects)
             try handOverStrays(at: now, ledger: ledger, into: &effects)
@@ -281,7 +284,8 @@ package struct Coordinator: Sendable {
         ]
         if hasPeers {
             deadlines += [
-                leases.nextCheck, takesWork ? thief.nextTry : nil, nextRenewal, comparisons.nextDue, handOver.nextDue,
+                leases.nextCheck, takesWork && isStealing ? thief.nextTry : nil, nextRenewal, comparisons.nextDue,
+                handOver.nextDue,
                 catalogue.nextComparison, nextReplacement, parkedSteals.map(\.until).min(),
             ]
             for peer in unansweredPeers { deadlines.append(peers[peer]?.resendAt) }

@@ -95,6 +95,9 @@ package enum CoordinatorInput: Hashable, Sendable {
     case drain(DrainOrder)
     /// Ends a drain that has not ended itself: the node works again.
     case cancelDrain
+    /// Whether the node asks others for work when its own runs out; a node starts as one that does. Not kept over a
+    /// restart.
+    case setStealing(Bool)
 
     // MARK: From slots
     case finished(SlotIndex, Assignment, WorkOutcome)

@@ -63,6 +63,8 @@ package struct CoordinatorSnapshot: Hashable, Sendable {
     /// Paused by an operator: this node, or the cluster.
     package var isPaused: Bool
     package var isClusterPaused: Bool
+    /// Whether it asks others for work.
+    package var isStealing: Bool
     package var isStopping: Bool
     package var counters: CoordinatorCounters
 

@@ -86,6 +86,8 @@ extension AdminService {
         if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
         if let left = drainControl.remainingSeconds { node.drainDeadline = left }
         if !drainControl.reason.isEmpty { node.drainReason = drainControl.reason }
+        if let notice = notice() { node.cloudNotice = notice }
+        node.stealing = snapshot.isStealing
         node.pid = UInt64(facts.processID)
         node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
         node.paused = snapshot.isPaused

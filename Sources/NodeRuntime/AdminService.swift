@@ -21,6 +21,8 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let slotReports: @Sendable () -> [SlotReport]
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
+    /// What the cloud announces to this machine; nil when nothing.
+    let notice: @Sendable () -> String?
     let stopControl: StopControl
     let drainControl: DrainControl
     /// Set once the node's ports are open.
@@ -29,7 +31,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     package init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
-        sandbox: @escaping @Sendable () -> String?,
+        sandbox: @escaping @Sendable () -> String?, notice: @escaping @Sendable () -> String? = { nil },
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
     ) {
         self.facts = facts
@@ -39,6 +41,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.languages = languages
         self.slotReports = slotReports
         self.sandbox = sandbox
+        self.notice = notice
         self.stopControl = stopControl
         self.drainControl = drainControl
         self.cluster = cluster

@@ -22,6 +22,8 @@ struct DrainWish: Sendable {
     var deadline: Duration
     /// Whether the process ends at the deadline whatever is left: a signal, `--force`.
     var endsAtDeadline: Bool
+    /// Whether the machine goes at the deadline: no later order moves it back.
+    var isFinal = false
     /// For people.
     var reason: String
 }
@@ -99,10 +101,15 @@ package final class DrainControl: Sendable {
     }
 
     /// Begins a drain, or changes the deadline of the one that is under way. Without another node it stops the process.
-    func begin(_ wish: DrainWish) async {
+    func begin(_ order: DrainWish) async {
         let remaining = await remainingNodes()
-        let (isNew, number) = state.withLock { state -> (Bool, Int) in
+        let (isNew, number, wish) = state.withLock { state -> (Bool, Int, DrainWish) in
             let before = state.wish
+            var wish = order
+            if before?.isFinal == true, let deadline = state.deadline {
+                wish.deadline = min(wish.deadline, max(.zero, deadline - .now))
+                wish.isFinal = true
+            }
             let isNew = before == nil
             if isNew {
                 state.number += 1
@@ -114,12 +121,13 @@ package final class DrainControl: Sendable {
                 state.isSpooled = true
             } else {
                 state.wish?.deadline = wish.deadline
+                state.wish?.isFinal = wish.isFinal
                 state.wish?.endsAtDeadline = wish.endsAtDeadline || before?.endsAtDeadline == true
                 if !wish.reason.isEmpty { state.wish?.reason = wish.reason }
             }
             state.deadline = .now + wish.deadline
             if remaining == 0, state.end == nil { state.end = .stopped }
-            return (isNew, state.number)
+            return (isNew, state.number, wish)
         }
         let reason = wish.reason.isEmpty ? "" : ": \(wish.reason)"
         guard remaining > 0 else {

@@ -95,6 +95,7 @@ package struct Node: Sendable {
         let sandbox = SandboxNote(logger)
         let drainControl = DrainControl(
             loop: loop, cluster: reference, standing: standing, stopControl: stopControl, logger: logger)
+        let notices = CloudNotices(options.cloud, loop: loop, drainControl: drainControl, logger: logger)
         let opened = try await open(loop, sandbox, reference)
         let (facts, executor) = (opened.facts, opened.executor)
         let languages = InstalledLanguages(directory: options.workers.tessdata)
@@ -110,7 +111,8 @@ package struct Node: Sendable {
         }
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
+            slotReports: { executor.reports() }, sandbox: { sandbox.text }, notice: { notices.text },
+            stopControl: stopControl,
             drainControl: drainControl, cluster: reference)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
@@ -150,7 +152,9 @@ package struct Node: Sendable {
             logger.info(
                 "node \(facts.name) (\(facts.id)) is ready: \(facts.slotCount) workers, \(options.dataDirectory)"
             )
+            notices.start(seed: facts.id.bits.low ^ facts.boot.rawValue)
             await stopControl.requested()
+            notices.stop()
             await stop(loop, opened, stopControl)
             load.stop()
             await cluster.leave(comesBack: drainControl.mode == .restart || renewal.reason != nil)

@@ -42,6 +42,8 @@ package struct NodeOptions: Sendable {
     package var prefetchBytes = 256 << 20
     /// Disk space for copies of other nodes' files.
     package var spoolBytes = 20 << 30
+    /// The cloud that announces this machine's end; nil listens to nobody.
+    package var cloud: CloudSettings?
 
     package init(dataDirectory: String, name: String, workers: WorkerPoolConfiguration) {
         self.dataDirectory = dataDirectory

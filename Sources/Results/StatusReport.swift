@@ -109,6 +109,8 @@ package struct StatusReport: Sendable {
             ("steal_ms_median", .known(node.hasStealMsMedian, node.stealMsMedian)),
             ("steal_ms_p99", .known(node.hasStealMsP99, node.stealMsP99)),
             ("drain_reason", .known(node.hasDrainReason, node.drainReason)),
+            ("cloud_notice", .known(node.hasCloudNotice, node.cloudNotice)),
+            ("stealing", node.hasStealing ? .bool(node.stealing) : .null),
             ("ledger", .known(node.hasLedger, node.ledger)),
             ("malformed_requests", .known(node.hasMalformedRequests, node.malformedRequests)),
             (

@@ -51,6 +51,8 @@ extension StatusReport {
         ]
         if node.hasDrainDeadline { facts.append(("ends within", HumanText.duration(node.drainDeadline))) }
         if node.hasDrainReason { facts.append(("because", HumanText.printable(node.drainReason))) }
+        if node.hasCloudNotice { facts.append(("cloud", HumanText.printable(node.cloudNotice))) }
+        if node.hasStealing, !node.stealing { facts.append(("stealing", "off: it works off what it has")) }
         if !node.ledger.isEmpty { facts.append(("ledger", HumanText.printable(node.ledger))) }
         if node.hasDatagramsBlocked {
             facts.append(("datagrams", node.datagramsBlocked ? "blocked: TCP answers, UDP does not" : "arrive"))

@@ -147,6 +147,7 @@ struct MemberTable {
         if node.hasDatagramsBlocked, node.datagramsBlocked { notes.append("udp blocked") }
         if node.hasPaused, node.paused { notes.append("paused") }
         if node.hasDrainDeadline { notes.append("ends within \(HumanText.duration(node.drainDeadline))") }
+        if node.hasCloudNotice { notes.append(HumanText.printable(node.cloudNotice)) }
         return notes.joined(separator: ", ")
     }
 

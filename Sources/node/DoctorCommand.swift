@@ -1,6 +1,7 @@
 // `node doctor`: is everything there that a node needs? Each line ok, warn or fail, with its cure.
 
 import ArgumentParser
+internal import CloudMetadata
 internal import ClusterModel
 internal import ClusterConfiguration
 import Foundation
@@ -75,6 +76,8 @@ struct DoctorCommand: AsyncParsableCommand {
         findings.append(disk(directory))
         findings.append(await node(directory))
         findings += await cluster(configuration, directory)
+        findings.append(
+            await CloudCheck.finding(configuration.cloud, environment: environment, machine: MachineIdentity()))
         findings.append(clock())
         let cores = ProcessInfo.processInfo.activeProcessorCount
         findings.append(memory(configuration.workerCount(cores: cores)))

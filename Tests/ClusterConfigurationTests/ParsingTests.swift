@@ -17,6 +17,27 @@ private func parsed(_ text: String) throws -> NodeConfiguration {
 }
 
 @Suite struct ParsingTests {
+    @Test func `takes a cloud and the address of its metadata service, and nothing that only looks like one`() throws {
+        let cloud = try parsed(
+            """
+            [cloud]
+            provider = "gcp"
+            metadata_endpoint = "http://[::1]:8080"
+            poll = "500ms"
+            margin = "0s"
+            """
+        ).cloud
+        #expect(cloud.provider == .gcp && cloud.metadataEndpoint == "http://[::1]:8080")
+        #expect(cloud.poll == .milliseconds(500) && cloud.margin == .zero)
+        for line in [
+            "provider = \"aws\"", "provider = 1", "metadata_endpoint = \"169.254.169.254\"",
+            "metadata_endpoint = \"https://169.254.169.254\"", "metadata_endpoint = \"http://::1\"",
+            "metadata_endpoint = \"http://a/latest\"", "metadata_endpoint = \"http://u@a\"", "poll = \"1ms\"",
+            "margin = \"2h\"",
+        ] { #expect(refusal("[cloud]\n" + line)?.line == 2, "\(line)") }
+        #expect(refusal("[cloud]\nprovider = \"aws\"")?.message.contains("\"ec2\"") == true)
+    }
+
     @Test func `an empty file gives the defaults`() throws {
         #expect(try parsed("") == NodeConfiguration())
         #expect(try parsed("# nothing\n\n[work]\n") == NodeConfiguration())

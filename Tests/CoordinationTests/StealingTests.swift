@@ -92,6 +92,52 @@ struct StealingTests {
         #expect(asks > 0)
     }
 
+    @Test("A node that is told not to steal asks nobody, can be stolen from, and asks at once when it may again")
+    func forbidden() throws {
+        let cluster = try MiniCluster(2, replicas: 2, slots: 2)
+        let (busy, idle) = (cluster.members[0], cluster.members[1])
+        try cluster.open(at: busy)
+        try cluster.step(idle, [.setStealing(false)])
+        #expect(!idle.core.snapshot.isStealing && busy.core.snapshot.isStealing)
+        var numbers: [Int] = []
+        while numbers.count < 44 { numbers.append(cluster.number(withPrimary: busy, after: numbers.last ?? -1)) }
+        try cluster.advance(.seconds(3))
+        try cluster.submit(numbers, at: busy)
+        func asks(_ member: MiniCluster.Member) -> Int {
+            cluster.sent.count { if case .steal = $0.message { $0.from == member.id } else { false } }
+        }
+        for _ in 0..<10 {
+            try cluster.tellLoads()
+            try cluster.advance(.seconds(1))
+        }
+        #expect(asks(idle) == 0 && idle.core.snapshot.held == 0)
+        // Its own work is done by it, and by others.
+        var own: [Int] = []
+        while own.count < 44 {
+            own.append(cluster.number(withPrimary: idle, after: max(own.last ?? -1, numbers.last ?? -1)))
+        }
+        try cluster.submit(own, at: idle)
+        #expect(idle.running.count > 0)
+        try cluster.finishAll()
+        #expect(busy.core.counters.stolenIn > 0 && idle.core.counters.stolenIn == 0)
+        let more = (numbers.last ?? 0, own.last ?? 0)
+        var last = max(more.0, more.1)
+        numbers = []
+        while numbers.count < 44 {
+            last = cluster.number(withPrimary: busy, after: last)
+            numbers.append(last)
+        }
+        try cluster.submit(numbers, at: busy)
+        try cluster.tellLoads()
+        #expect(asks(idle) == 0)
+        try cluster.step(idle, [.setStealing(true)])
+        try cluster.settle()
+        #expect(asks(idle) == 1)
+        try cluster.finishAll()
+        #expect(idle.core.counters.stolenIn > 0)
+        for number in numbers { #expect(try cluster.record(number, at: busy)?.outcome == .done) }
+    }
+
     @Test("A grant that arrives twice is taken once, a request that arrives twice is answered once")
     func doubled() throws {
         let (cluster, victim, thief, numbers) = try uneven(44)

@@ -87,6 +87,11 @@ final class RunningNode {
             "--data-dir", dataDirectory, "--config", directory + "/test.conf", "--workers", "\(workers)",
         ]
         started.arguments = words + usual + flags
+        // Wherever the tests run: what is not told to listen to a fake cloud listens to none.
+        let configured = (try? String(contentsOfFile: directory + "/test.conf", encoding: .utf8)) ?? ""
+        if !configured.contains("[cloud]") {
+            started.environment = ProcessInfo.processInfo.environment.merging(["NODE_CLOUD_PROVIDER": "none"]) { $1 }
+        }
         let log = directory + "/node.log"
         if !FileManager.default.fileExists(atPath: log) {
             _ = FileManager.default.createFile(atPath: log, contents: nil)

@@ -27,11 +27,11 @@ import Testing
         "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [
             "ClusterModel", "Wire", "Membership", "Coordination", "Ledger", "OCR", "CTesseract", "WorkerPool",
-            "ImageSources", "Submission", "Results", "ClusterConfiguration", "Transport",
+            "ImageSources", "Submission", "Results", "ClusterConfiguration", "Transport", "CloudMetadata",
         ],
         "node": [
             "ClusterModel", "Wire", "Membership", "Transport", "Coordination", "Ledger", "OCR", "WorkerPool",
-            "CWorkerSandbox", "ImageSources",
+            "CWorkerSandbox", "CloudMetadata", "ImageSources",
             "Submission", "Results", "ClusterConfiguration", "NodeRuntime",
         ],
     ]

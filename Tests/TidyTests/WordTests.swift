@@ -26,6 +26,8 @@ import Testing
             "pause before what a busy peer did not take is sent again"
         ),
         ("Sources/NodeRuntime/AdminService+Status.swift", "Task.sleep", "rate of the progress messages"),
+        ("Sources/CloudMetadata/NoticeWatch.swift", "Task.sleep", "rate of looks at the metadata service"),
+        ("Sources/CloudMetadata/SmallExchange.swift", "Task.sleep", "bounds a request from its start to its last byte"),
     ]
 
     private static func sources() throws -> [SourceTree.File] {

@@ -1,7 +1,8 @@
 // Who signs a request to an object store.
 
-/// Access keys, perhaps for a time only. Never logged, never given to workers or peers: its description names no secret.
-package struct Credentials: Hashable, Sendable, CustomStringConvertible {
+/// Access keys, perhaps for a time only. Never logged, never given to workers or peers: neither its description nor a
+/// dump of it has a secret.
+package struct Credentials: Hashable, Sendable, CustomStringConvertible, CustomReflectable {
     package let accessKeyID: String
     package let secretAccessKey: String
     package let sessionToken: String?
@@ -17,6 +18,7 @@ package struct Credentials: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var description: String { "credentials \(accessKeyID.prefix(4))…" }
+    package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
 /// Why there are no credentials: where was looked, what was found there, what to do.

@@ -28,6 +28,7 @@ extension TraceHash {
         case .removeBatch(let request, _): add(107 << 32 | request.rawValue)
         case .drain(let order): add(108 << 32 | order.deadline.nanoseconds.magnitude)
         case .cancelDrain: add(109)
+        case .setStealing(let isStealing): add(112 << 32 | (isStealing ? 1 : 0))
         case .finished(let slot, let assignment, let outcome):
             add(110 << 32 | slot.rawValue)
             add(assignment.key)

@@ -949,6 +949,26 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `stealMsP99`. Subsequent reads from it will return its default value.
   package mutating func clearStealMsP99() {_uniqueStorage()._stealMsP99 = nil}
 
+  /// What the machine's cloud announces: "EC2 spot interruption at 12:34:56".
+  package var cloudNotice: String {
+    get {_storage._cloudNotice ?? String()}
+    set {_uniqueStorage()._cloudNotice = newValue}
+  }
+  /// Returns true if `cloudNotice` has been explicitly set.
+  package var hasCloudNotice: Bool {_storage._cloudNotice != nil}
+  /// Clears the value of `cloudNotice`. Subsequent reads from it will return its default value.
+  package mutating func clearCloudNotice() {_uniqueStorage()._cloudNotice = nil}
+
+  /// Whether the node asks others for work; not while its cloud advises against it.
+  package var stealing: Bool {
+    get {_storage._stealing ?? false}
+    set {_uniqueStorage()._stealing = newValue}
+  }
+  /// Returns true if `stealing` has been explicitly set.
+  package var hasStealing: Bool {_storage._stealing != nil}
+  /// Clears the value of `stealing`. Subsequent reads from it will return its default value.
+  package mutating func clearStealing() {_uniqueStorage()._stealing = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2911,7 +2931,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2958,6 +2978,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _stealAnswers: UInt64? = nil
     var _stealMsMedian: Double? = nil
     var _stealMsP99: Double? = nil
+    var _cloudNotice: String? = nil
+    var _stealing: Bool? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3012,6 +3034,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _stealAnswers = source._stealAnswers
       _stealMsMedian = source._stealMsMedian
       _stealMsP99 = source._stealMsP99
+      _cloudNotice = source._cloudNotice
+      _stealing = source._stealing
     }
   }
 
@@ -3074,6 +3098,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 42: try { try decoder.decodeSingularUInt64Field(value: &_storage._stealAnswers) }()
         case 43: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsMedian) }()
         case 44: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsP99) }()
+        case 50: try { try decoder.decodeSingularStringField(value: &_storage._cloudNotice) }()
+        case 51: try { try decoder.decodeSingularBoolField(value: &_storage._stealing) }()
         default: break
         }
       }
@@ -3218,6 +3244,12 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._stealMsP99 {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 44)
       } }()
+      try { if let v = _storage._cloudNotice {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 50)
+      } }()
+      try { if let v = _storage._stealing {
+        try visitor.visitSingularBoolField(value: v, fieldNumber: 51)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3271,6 +3303,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._stealAnswers != rhs_storage._stealAnswers {return false}
         if _storage._stealMsMedian != rhs_storage._stealMsMedian {return false}
         if _storage._stealMsP99 != rhs_storage._stealMsP99 {return false}
+        if _storage._cloudNotice != rhs_storage._cloudNotice {return false}
+        if _storage._stealing != rhs_storage._stealing {return false}
         return true
       }
       if !storagesAreEqual {return false}
