@@ -106,6 +106,9 @@ let package = Package(
             dependencies: [
                 "CloudMetadata", "ClusterModel", httpClient,
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
         .target(
@@ -116,6 +119,7 @@ let package = Package(
             name: "NodeRuntime",
             dependencies: [
                 "CloudMetadata", "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR",
+                "ObjectStorage",
                 "Transport", "Wire", "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
@@ -126,7 +130,8 @@ let package = Package(
             name: "ClusterConfiguration",
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
-        .target(name: "Submission", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
+        .target(name: "Submission", dependencies: ["CInflate", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
             dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
@@ -135,8 +140,7 @@ let package = Package(
             name: "node",
             dependencies: [
                 "CWorkerSandbox", "CloudMetadata", "ClusterModel", "ClusterConfiguration", "Membership", "NodeRuntime",
-                "OCR", "Results",
-                "Submission", "Transport", "Wire", "WorkerPool",
+                "OCR", "ObjectStorage", "Results", "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
@@ -252,6 +256,12 @@ let package = Package(
         .testTarget(
             name: "ImageSourcesTests",
             dependencies: ["CMemoryFile", "ClusterModel", "ImageSources"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageTests",
+            dependencies: [
+                "ClusterModel", "ObjectStorage", .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
         .testTarget(

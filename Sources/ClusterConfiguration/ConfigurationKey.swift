@@ -17,6 +17,7 @@ package struct ConfigurationKey: Sendable {
         case byteCount(Property<Int>, ClosedRange<Int>)
         case duration(Property<Duration>, ClosedRange<Duration>)
         case decimal(Property<Double>, ClosedRange<Double>)
+        case flag(Property<Bool>)
         case text(Property<String>, Text)
         /// An array of texts.
         case texts(Property<[String]>, Text, atMost: Int)
@@ -38,6 +39,8 @@ package struct ConfigurationKey: Sendable {
         case seed
         /// "http://HOST[:PORT]" or empty.
         case origin
+        /// "http(s)://HOST[:PORT][/PATH]" or empty.
+        case storeURL
     }
 
     /// The table that holds it, nil at the top of the file.
@@ -70,6 +73,7 @@ package struct ConfigurationKey: Sendable {
         case .byteCount(let path, _): "\"\(Quantity.text(byteCount: configuration[keyPath: path]))\""
         case .duration(let path, _): "\"\(Quantity.text(configuration[keyPath: path]))\""
         case .decimal(let path, _): "\(configuration[keyPath: path])"
+        case .flag(let path): configuration[keyPath: path] ? "true" : "false"
         case .text(let path, _): "\"\(configuration[keyPath: path])\""
         case .texts(let path, _, _):
             "[" + configuration[keyPath: path].map { "\"\($0)\"" }.joined(separator: ", ") + "]"
@@ -204,5 +208,5 @@ extension ConfigurationKey {
             ConfigurationKey(
                 "cloud", "margin", .duration(\.cloud.margin, .seconds(0) ... .seconds(3_600)),
                 "what a drain leaves of the time that a notice gives"),
-        ] + membership
+        ] + membership + stores
 }

@@ -23,6 +23,8 @@ package struct NodeConfiguration: Hashable, Sendable {
     package var listen = Listen()
     package var cloud = CloudService()
     package var membership = Membership()
+    package var s3 = ObjectStore()
+    package var http = Web()
 
     package init() {}
 

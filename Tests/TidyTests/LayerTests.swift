@@ -10,6 +10,7 @@ import Testing
     private static let layers: [String: Set<String>] = [
         "ClusterModel": [],
         "CMemoryFile": [],
+        "CInflate": [],
         "Wire": ["ClusterModel"],
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
@@ -22,16 +23,17 @@ import Testing
         "CloudMetadata": ["ClusterModel"],
         "ObjectStorage": ["ClusterModel", "CloudMetadata"],
         "ImageSources": ["ClusterModel", "CMemoryFile"],
-        "Submission": ["ClusterModel"],
+        "Submission": ["CInflate", "ClusterModel"],
         "Results": ["ClusterModel", "Ledger", "Wire"],
         "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [
             "ClusterModel", "Wire", "Membership", "Coordination", "Ledger", "OCR", "CTesseract", "WorkerPool",
-            "ImageSources", "Submission", "Results", "ClusterConfiguration", "Transport", "CloudMetadata",
+            "ImageSources", "ObjectStorage", "Submission", "Results", "ClusterConfiguration", "Transport",
+            "CloudMetadata",
         ],
         "node": [
             "ClusterModel", "Wire", "Membership", "Transport", "Coordination", "Ledger", "OCR", "WorkerPool",
-            "CWorkerSandbox", "CloudMetadata", "ImageSources",
+            "CWorkerSandbox", "CloudMetadata", "ImageSources", "ObjectStorage",
             "Submission", "Results", "ClusterConfiguration", "NodeRuntime",
         ],
     ]
