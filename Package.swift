@@ -40,9 +40,12 @@ let package = Package(
         .target(
             name: "CTesseract",
             linkerSettings: [.linkedLibrary("tesseract"), .linkedLibrary("lept"), .linkedLibrary("tiff")]),
+        .target(name: "CPoppler", linkerSettings: [.linkedLibrary("poppler-cpp")]),
         .target(
             name: "OCR",
-            dependencies: ["ClusterModel", "CTesseract", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "ClusterModel", "CPoppler", "CTesseract", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
 
         .target(name: "CWorkerSandbox"),
