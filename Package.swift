@@ -184,6 +184,7 @@ let package = Package(
                 "ClusterModel", "Wire", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Fuzz/Decoders", swiftSettings: strict),
+        .target(name: "PageFiles", path: "Tests/PageFiles", swiftSettings: strict),
         .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: strict),
         .testTarget(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
@@ -218,7 +219,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "OCRTests",
-            dependencies: ["ClusterModel", "OCR", "bare-loop", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "ClusterModel", "OCR", "PageFiles", "bare-loop", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "WorkerPoolTests", dependencies: ["ClusterModel", "WorkerPool", "worker-fixture"],
@@ -245,8 +248,7 @@ let package = Package(
             name: "NodeTests",
             dependencies: [
                 "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership", "NodeRuntime", "Results",
-                "Transport",
-                "Wire", "bare-loop", "node",
+                "PageFiles", "Transport", "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -16,6 +16,18 @@ package enum PageSplit {
         return max(Limits.partPageCount, (pageCount + most - 1) / most)
     }
 
+    /// Values that `partPageCount` can have for a file of at most so many pages.
+    package static func partPageCounts(maximumPages: Int) -> ClosedRange<Int> {
+        Limits.partPageCount...partPageCount(pageCount: maximumPages)
+    }
+
+    /// All ranges that a further job can have in parts of that many pages, in order.
+    package static func possibleParts(of partPageCount: Int) -> [PageRange] {
+        (1..<Limits.submissionChunkCount).map {
+            .pages(first: 1 + $0 * partPageCount, last: ($0 + 1) * partPageCount)
+        }
+    }
+
     /// The pages of the job that was submitted: the first part of a split file, all pages of another.
     package static func firstPart(pageCount: Int) -> PageRange {
         isSplit(pageCount: pageCount) ? .pages(first: 1, last: partPageCount(pageCount: pageCount)) : .all

@@ -88,7 +88,8 @@ final class PDFDocument {
 
     /// Bounded before it becomes an integer: a page's box may be anything.
     private func pixels(_ points: Double) -> Int {
-        let count = (points * Double(resolution) / Self.pointsPerInch).rounded(.up)
+        // A hair less, so that a page of a whole number of pixels does not get another one from rounding errors.
+        let count = (points * Double(resolution) / Self.pointsPerInch - 1e-6).rounded(.up)
         return count > 0 ? Int(min(count, 1e9)) : 0
     }
 
