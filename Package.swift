@@ -40,9 +40,12 @@ let package = Package(
         .target(
             name: "CTesseract",
             linkerSettings: [.linkedLibrary("tesseract"), .linkedLibrary("lept"), .linkedLibrary("tiff")]),
+        .target(name: "CPoppler", linkerSettings: [.linkedLibrary("poppler-cpp")]),
         .target(
             name: "OCR",
-            dependencies: ["ClusterModel", "CTesseract", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "ClusterModel", "CPoppler", "CTesseract", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
 
         .target(name: "CWorkerSandbox"),
@@ -205,6 +208,7 @@ let package = Package(
             name: "ObjectStorageCredentialsTests",
             dependencies: ["CloudMetadata", "ClusterModel", "MetadataFixture", "ObjectStorage"],
             swiftSettings: strict),
+        .target(name: "PageFiles", path: "Tests/PageFiles", swiftSettings: strict),
         .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: strict),
         .testTarget(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
@@ -239,7 +243,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "OCRTests",
-            dependencies: ["ClusterModel", "OCR", "bare-loop", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "ClusterModel", "OCR", "PageFiles", "bare-loop", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "WorkerPoolTests", dependencies: ["ClusterModel", "WorkerPool", "worker-fixture"],
@@ -272,7 +278,7 @@ let package = Package(
             name: "NodeTests",
             dependencies: [
                 "CloudMetadata", "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership",
-                "MetadataFixture", "NodeRuntime", "Results", "Transport", "Wire", "bare-loop", "node",
+                "MetadataFixture", "NodeRuntime", "PageFiles", "Results", "Transport", "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

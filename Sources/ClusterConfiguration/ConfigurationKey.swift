@@ -148,7 +148,7 @@ extension ConfigurationKey {
             ),
             ConfigurationKey(
                 "limits", "max_bytes", .byteCount(\.limits.maxByteCount, (1 << 10)...(4 << 30)), "largest file"),
-            ConfigurationKey("limits", "max_pages", .integer(\.limits.maxPages, 1...100_000), "most pages of one file"),
+            ConfigurationKey("limits", "max_pages", .integer(\.limits.maxPages, 1...Limits.filePageCount), "most pages of one file"),
             ConfigurationKey(
                 "limits", "page_timeout", .duration(\.limits.pageTimeout, .seconds(1) ... .seconds(86_400)),
                 "time for one page, after which its worker is killed"),

@@ -60,6 +60,11 @@ package enum Limits {
     package static let stealHintCount = 3
     /// Jobs that are looked up in one call between nodes.
     package static let lookUpCount = 1_000
+    /// Pages that a file may have whatever is configured.
+    package static let filePageCount = 100_000
+    /// Pages of the largest file that is one job; pages of each part of a larger one.
+    package static let unsplitPageCount = 8
+    package static let partPageCount = 4
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 

@@ -66,7 +66,7 @@ extension Coordinator {
             parkedSteals = []
         }
         drain.nextLook = min(drain.nextLook ?? now, now)
-        recallAll(drain, at: now, into: &effects)
+        try recallAll(drain, at: now, ledger: ledger, into: &effects)
         let isIdle = claims.isEmpty
         if isIdle, drain.phase == .finishing {
             drain.phase = .pushing
@@ -128,10 +128,13 @@ extension Coordinator {
     }
 
     /// Un-started jobs go back at once, running ones when the deadline is near: what they leave has to be pushed too.
-    private mutating func recallAll(_ drain: Drain, at now: Instant, into effects: inout [CoordinatorEffect]) {
+    private mutating func recallAll(
+        _ drain: Drain, at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
+    ) throws(LedgerError) {
         _ = recall(slots.count, into: &effects)
         let reserve = min(timing.drainExtra, drain.order.deadline / 4)
         guard now >= drain.deadline - reserve else { return }
+        try giveBackSplits(at: now, ledger: ledger, into: &effects)
         for index in slots.indices where !slots[index].assignments.isEmpty && !slots[index].interruptPending {
             slots[index].interruptPending = true
             effects.append(.interrupt(SlotIndex(index)))

@@ -22,14 +22,14 @@ extension Coordinator {
         guard var current = own.map({ Record.merge($0, granted) }) ?? (outcome.isResult || job != nil ? granted : nil)
         else { return }
         if current.epoch != assignment.epoch {
-            guard isBroken(by: .ignoreEpoch), case .recognised = outcome else {
+            guard isBroken(by: .ignoreEpoch), outcome.isResult else {
                 return try requeue(assignment.key, ledger: ledger)
             }
         }
         if own == nil, job?.isLost == true, isBroken(by: .dropLateResults) { return }
 
         switch outcome {
-        case .recognised(let result):
+        case .recognised(let result), .recognisedInPart(let result, _):
             if current.outcome == .done { counters.duplicates += 1 }
             let before = current
             current.outcome = .done

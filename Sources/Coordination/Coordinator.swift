@@ -90,6 +90,10 @@ package struct Coordinator: Sendable {
     var bulkOperations: [BulkOperation] = []
     var operations: [UInt64: PendingOperation] = [:]
     var nextNumber: UInt64 = 1
+    /// By the key of the job that was submitted.
+    var splits: [JobKey: Split] = [:]
+    /// Splits of which some parts were not answered for in time.
+    var unansweredSplits: Set<JobKey> = []
     /// Whether records of a removed batch are still to be dropped.
     var isDroppingRemoved = true
 
@@ -180,7 +184,10 @@ package struct Coordinator: Sendable {
         case .drain(let order): beginDrain(order, at: now, into: &effects)
         case .cancelDrain: cancelDrain(at: now, into: &effects)
         case .setStealing(let isStealing): setStealing(isStealing, at: now)
+        case .counted(let assignment, let pageCount):
+            try split(assignment, pageCount: pageCount, at: now, ledger: ledger, into: &effects)
         case .finished(let slot, let assignment, let outcome):
+            if try holdBack(slot, assignment, outcome, at: now, ledger: ledger, into: &effects) { break }
             try finish(slot, assignment, outcome, at: now, ledger: ledger, into: &effects)
         case .stop: isStopping = true
         case .members(let list): try take(members: list, at: now, ledger: ledger, into: &effects)
@@ -240,6 +247,7 @@ package struct Coordinator: Sendable {
         try retarget(ledger: ledger)
         // The other nodes may have left meanwhile: what they have not answered for is admitted here, and begun.
         try resendSubmissions(at: now, ledger: ledger, into: &effects)
+        try continueSplits(at: now, ledger: ledger, into: &effects)
         if takesWork { try dispatch(at: now, ledger: ledger, into: &effects) }
         if hasPeers {
             backlog = try countBacklog(ledger: ledger)
@@ -277,6 +285,7 @@ package struct Coordinator: Sendable {
             return .origin
         }
         if takesWork, isRefillCut { return .origin }
+        if !configuration.isReadOnly, hasReadySplits { return .origin }
         var deadlines: [Instant?] = [
             takesWork ? deferred.nextDue : nil, drain?.nextLook, startsClaiming, retargetsFrom,
             submissions.values.map(\.nextLook).min(),

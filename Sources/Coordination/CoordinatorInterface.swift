@@ -100,6 +100,8 @@ package enum CoordinatorInput: Hashable, Sendable {
     case setStealing(Bool)
 
     // MARK: From slots
+    /// The file of a job that a slot has begun has so many pages: more than one job is to cover.
+    case counted(Assignment, pageCount: Int)
     case finished(SlotIndex, Assignment, WorkOutcome)
     /// No more claims; what runs may still finish.
     case stop

@@ -11,6 +11,9 @@
 //   for an image for which a slot waits;
 // - the memory held by what was fetched and not closed yet is within the budget, or is one image alone.
 //
+// Jobs that are parts of one file share what was fetched for one of them, as long as anybody holds it; while it is being
+// fetched for one, the others wait for that.
+//
 // What slots wait for is never behind what nobody waits for, neither for a thread (the slot's own fetches) nor for memory:
 // so no order of arrivals can lock slots and budget against each other.
 
@@ -28,6 +31,8 @@ package struct PrefetchStatistics: Hashable, Sendable {
     /// Bytes that came from other nodes, stores and web servers, and how many images they were.
     package var fetchedBytes: Int64 = 0
     package var fetchedCount = 0
+    /// Images that were in memory already, for another part of the same file.
+    package var sharedCount = 0
     /// Images given up again to make room for one that a slot waited for.
     package var evictedCount = 0
     /// Memory held now, and at most so far.
@@ -61,6 +66,24 @@ package final class SourcePrefetcher: @unchecked Sendable {
         var isFetching: Bool { if case .fetching = self { true } else { false } }
     }
 
+    /// A file as it was submitted, whichever part of it a job covers.
+    private struct FileName: Hashable {
+        let source: SourceReference
+        let fingerprint: SourceFingerprint
+        let origin: NodeID?
+
+        init?(_ specification: JobSpecification) {
+            guard let fingerprint = specification.fingerprint else { return nil }
+            source = specification.source
+            self.fingerprint = fingerprint
+            origin = specification.origin
+        }
+    }
+
+    private struct WeakSource {
+        weak var source: ResolvedSource?
+    }
+
     private struct Entry {
         let assignment: Assignment
         let ticket: FetchTicket
@@ -77,6 +100,10 @@ package final class SourcePrefetcher: @unchecked Sendable {
     /// Entries that threads fetch or have fetched ahead.
     private var aheadCount = 0
     private var orderCount: UInt64 = 0
+    /// Files in memory, those included that slots have taken.
+    private var files: [FileName: WeakSource] = [:]
+    /// Files that are being fetched, and for whom.
+    private var fetching: [FileName: FetchTicket] = [:]
     private var statistics = PrefetchStatistics()
     private var isStopped = false
     private var threads: [pthread_t] = []
@@ -185,6 +212,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
         defer { noteWait(since: start) }
         if let entry = entries[name], entry.phase.isFetching {
             entries[name]?.phase = .fetching(isAwaited: true)
+            // It may stand behind the fetch of another part, which is in a hurry from now on.
+            condition.broadcast()
             condition.unlock()
             budget.hurry(entry.ticket)
             return awaitFetch(name, entry.ticket)
@@ -281,6 +310,44 @@ package final class SourcePrefetcher: @unchecked Sendable {
     }
 
     private func fetch(_ assignment: Assignment, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
+        let file = FileName(assignment.specification)
+        if let file, let shared = takeTurn(Name(assignment), ticket, at: file) { return shared }
+        let result = resolve(assignment, ticket)
+        guard let file else { return result }
+        condition.lock()
+        fetching[file] = nil
+        files = files.filter { $0.value.source != nil }
+        if case .success(let source) = result, source.memoryByteCount > 0 { files[file] = WeakSource(source: source) }
+        condition.broadcast()
+        condition.unlock()
+        budget.forget(ticket)
+        return result
+    }
+
+    /// Waits until nobody else fetches the file. Nil when it is this one's turn to do so, which it is then noted for.
+    private func takeTurn(
+        _ name: Name, _ ticket: FetchTicket, at file: FileName
+    ) -> Result<ResolvedSource, Failure>? {
+        condition.lock()
+        defer { condition.unlock() }
+        while true {
+            guard !isStopped, let entry = entries[name], entry.ticket === ticket else {
+                return .failure(isStopped ? Self.stopped : SourceResolver.cancelled)
+            }
+            if let source = files[file]?.source {
+                statistics.sharedCount += 1
+                return .success(source)
+            }
+            guard let other = fetching[file] else {
+                fetching[file] = ticket
+                return nil
+            }
+            if case .fetching(isAwaited: true) = entry.phase { budget.hurry(other) }
+            condition.wait()
+        }
+    }
+
+    private func resolve(_ assignment: Assignment, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
         let result = resolver.resolve(
             assignment.key, assignment.specification, cancellation: ticket.cancellation,
             grant: { budget.grant($0, to: ticket, makeRoom: makeRoom) })
@@ -303,7 +370,12 @@ package final class SourcePrefetcher: @unchecked Sendable {
         for (name, entry) in youngest where missing > 0 {
             guard case .ready(.success(let source), isAwaited: false) = entry.phase, source.memoryByteCount > 0
             else { continue }
-            missing -= source.memoryByteCount
+            // Memory that parts share is free when the last of them has been put back.
+            let isShared = entries.contains { other in
+                guard other.key != name, case .ready(.success(let held), _) = other.value.phase else { return false }
+                return held === source
+            }
+            if !isShared { missing -= source.memoryByteCount }
             dropped.append(source)
             entries[name]?.phase = .queued
             queue.insert(name, at: 0)

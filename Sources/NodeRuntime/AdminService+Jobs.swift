@@ -150,7 +150,12 @@ extension AdminService {
         }
         if jobs.isEmpty, request.hasSource {
             let source = SourceReference(bytes: Array(request.source))
-            let keys = try await batches(named: name).map { JobKeys.key(batch: $0.id, source: source, pages: .all) }
+            let batches = try await batches(named: name).map(\.id)
+            var keys: [JobKey] = []
+            for batch in batches {
+                keys.append(JobKeys.key(batch: batch, source: source, pages: .all))
+                keys += try await partKeys(of: source, in: [batch])
+            }
             jobs = try await show(Array(keys.prefix(Limits.lookUpCount)), withResult: request.withResult)
         }
         guard !jobs.isEmpty else {

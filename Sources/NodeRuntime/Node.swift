@@ -241,12 +241,13 @@ package struct Node: Sendable {
                     processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline,
                     replicas: options.replicas)
                 opened.withLock { $0 = OpenedParts(facts: facts, executor: executor, sources: sources) }
-                let configuration = CoordinatorConfiguration(
+                var configuration = CoordinatorConfiguration(
                     node: ledger.nodeID, boot: boot, zone: options.zone, slotCount: options.workers.slots,
                     layout: options.layout, replicas: options.replicas, isAlone: isAlone,
                     maximumFailures: options.maximumFailures, maximumInterruptions: options.maximumInterruptions,
                     backoffBase: options.backoffBase, backoffCeiling: options.backoffCeiling,
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
+                configuration.makeKey = JobKeys.key
                 return StepLoop.Parts(
                     ledger: ledger,
                     coordinator: Coordinator(configuration: configuration), executor: executor,
@@ -284,6 +285,7 @@ package struct Node: Sendable {
                 prefetcher.discard(assignment)
                 loop.post(.finished(slot, assignment, outcome))
             },
+            onPageCount: { _, assignment, count in loop.post(.counted(assignment, pageCount: count)) },
             onEvent: { event in
                 if case .started(_, _, let report) = event { sandbox.note(report) }
                 log(event, to: logger)

@@ -239,7 +239,7 @@ package final class StepLoop: Sendable {
         case .openBatch(let asked, _), .submit(let asked, _), .operate(let asked, _), .pause(let asked),
             .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _):
             request = asked
-        case .finished, .drain, .cancelDrain, .setStealing, .stop, .members, .loads, .message: return false
+        case .finished, .counted, .drain, .cancelDrain, .setStealing, .stop, .members, .loads, .message: return false
         }
         let (reply, error) = shared.withLock { ($0.replies.removeValue(forKey: request), $0.failing) }
         reply?.resume(throwing: error ?? LedgerError(.other, "the ledger cannot be written"))

@@ -41,6 +41,7 @@ package enum ResultCodec {
         message.profileDigest = result.profileDigest
         message.node = .init(result.node.bits.bytes)
         message.milliseconds = UInt64(max(0, result.milliseconds))
+        message.filePageCount = UInt32(clamping: max(0, result.filePageCount ?? 0))
         let body: [UInt8]
         do {
             body = try message.serializedBytes()
@@ -80,7 +81,8 @@ package enum ResultCodec {
         for page in message.pages { pages.append(try decode(page)) }
         return JobResult(
             pages: pages, sourceSHA256: Array(message.sourceSha256), engine: message.engine, models: message.models,
-            profileDigest: message.profileDigest, node: NodeID(node), milliseconds: milliseconds)
+            profileDigest: message.profileDigest, node: NodeID(node), milliseconds: milliseconds,
+            filePageCount: message.filePageCount > 0 ? Int(message.filePageCount) : nil)
     }
 
     /// The digest that `encode` gives: equal for equal recognitions, whichever node made them.

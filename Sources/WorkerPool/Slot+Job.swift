@@ -50,7 +50,7 @@ extension Slot {
             if isGivenBack { callbacks.onOutcome(index, assignment, .returned, 0) }
             return .neverBegan
         }
-        switch awaitAnswer(worker, deadline: deadline) {
+        switch awaitAnswer(worker, of: assignment, deadline: deadline) {
         case .answered(let outcome):
             worker.jobs += 1
             finish(assignment, outcome, began: began)
@@ -73,8 +73,9 @@ extension Slot {
     }
 
     /// Returns with the worker idle (`answered`) or buried.
-    private func awaitAnswer(_ worker: WorkerChild, deadline: Int64) -> Answer {
+    private func awaitAnswer(_ worker: WorkerChild, of assignment: Assignment, deadline: Int64) -> Answer {
         var pageDeadline = deadline
+        var pageCount: Int?
         var page: UInt32 = 0
         while true {
             if isInterrupted {
@@ -90,10 +91,17 @@ extension Slot {
                 }
                 page = number
                 pageDeadline = MonotonicClock.deadline(after: configuration.hardDeadline)
+            case .frame(.pageCount(let count)):
+                guard assignment.specification.pages == .all, page == 0, pageCount == nil,
+                    PageSplit.isSplit(pageCount: Int(count)), count <= configuration.limits.pages
+                else { return .died(nonsense(worker, "\(count) pages where that is no answer")) }
+                pageCount = Int(count)
+                callbacks.onPageCount(index, assignment, Int(count))
             case .frame(.languages(let names)): shared.withLock { $0.statistics.languages = names }
             case .frame(.result(let result)):
                 guard callbacks.validate(result) else { return .died(nonsense(worker, "a malformed result")) }
-                return .answered(.recognised(result))
+                return .answered(
+                    pageCount.map { .recognisedInPart(result, pageCount: $0) } ?? .recognised(result))
             case .frame(.failure(let failure)): return .answered(.failed(failure))
             case .frame(let frame): return .died(nonsense(worker, "a message out of place (\(frame.kind))"))
             case .broken(let error): return .died(nonsense(worker, error.text))

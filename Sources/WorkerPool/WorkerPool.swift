@@ -10,6 +10,7 @@ package final class WorkerPool: Sendable {
         let openSource: @Sendable (Assignment) -> Result<OpenedSource, Failure>
         let validate: @Sendable (StoredResult) -> Bool
         let onOutcome: @Sendable (SlotIndex, Assignment, WorkOutcome, Int) -> Void
+        let onPageCount: @Sendable (SlotIndex, Assignment, Int) -> Void
         let onEvent: @Sendable (WorkerEvent) -> Void
     }
 
@@ -23,17 +24,21 @@ package final class WorkerPool: Sendable {
     ///   - validate: whether a result is well-formed; runs on the slot's thread.
     ///   - onOutcome: the outcome and the milliseconds since the job was taken up; on the slot's thread, or on the
     ///     caller's of `assign`, `cancelQueued` and `stop` for what never began. It may call `assign`.
+    ///   - onPageCount: the file of a job has so many pages, more than one job is to cover; on the slot's thread, before the
+    ///     job's outcome.
     ///   - onEvent: on the slot's thread.
     package init(
         _ configuration: WorkerPoolConfiguration,
         openSource: @escaping @Sendable (Assignment) -> Result<OpenedSource, Failure>,
         validate: @escaping @Sendable (StoredResult) -> Bool,
         onOutcome: @escaping @Sendable (SlotIndex, Assignment, WorkOutcome, Int) -> Void,
+        onPageCount: @escaping @Sendable (SlotIndex, Assignment, Int) -> Void = { _, _, _ in },
         onEvent: @escaping @Sendable (WorkerEvent) -> Void
     ) {
         precondition((1...Limits.workerCount).contains(configuration.slots), "slots out of range")
         let callbacks = Callbacks(
-            openSource: openSource, validate: validate, onOutcome: onOutcome, onEvent: onEvent)
+            openSource: openSource, validate: validate, onOutcome: onOutcome, onPageCount: onPageCount,
+            onEvent: onEvent)
         self.callbacks = callbacks
         slots = (0..<configuration.slots).map {
             Slot(index: SlotIndex($0), configuration: configuration, callbacks: callbacks)

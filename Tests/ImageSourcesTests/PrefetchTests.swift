@@ -47,6 +47,52 @@ import Testing
         try prefetcher.settle { $0.heldBytes == 0 }
     }
 
+    @Test func `parts of one file are fetched once, and their memory is counted once`() throws {
+        let gate = Gate()
+        network.change { state in state.atRead = { _ in gate.pass() } }
+        let prefetcher = prefetcher(budget: 4_000)
+        defer { prefetcher.stop() }
+        let first = try job(1, 3_000)
+        let parts = (1...6).map { assignment($0, first.specification) }
+        for part in parts { prefetcher.expect(part) }
+        try gate.await(1)
+        // A slot stands for a part that is not the one under way.
+        let opened = Later { prefetcher.open(parts[5]) }
+        try prefetcher.settle { $0.waits == 1 }
+        gate.open()
+        var held = [try opened.get().get()]
+        for part in parts.dropLast() { held.append(try prefetcher.open(part).get()) }
+        for source in held { #expect(bytes(source) == pattern(3_000)) }
+        #expect(network.fetches.count == 1)
+        #expect(prefetcher.figures().sharedCount == 5)
+        #expect(prefetcher.figures().heldBytes == 3_000)
+        held = []
+        try prefetcher.settle { $0.heldBytes == 0 }
+        // Nobody holds it any more: a part that comes later fetches it again.
+        #expect(try bytes(prefetcher.open(assignment(7, first.specification)).get()) == pattern(3_000))
+        #expect(network.fetches.count == 2)
+    }
+
+    @Test func `a part whose fetch is called off leaves the file to the next one`() throws {
+        let gate = Gate()
+        network.change { state in state.atRead = { if $0.key == jobKey(1) { gate.pass() } } }
+        let prefetcher = prefetcher(budget: 1 << 20)
+        defer {
+            gate.open()
+            prefetcher.stop()
+        }
+        let first = try job(1, 3_000)
+        prefetcher.expect(first)
+        try gate.await(1)
+        let second = assignment(2, first.specification)
+        let opened = Later { prefetcher.open(second) }
+        try prefetcher.settle { $0.waits == 1 }
+        prefetcher.discard(first)
+        gate.open()
+        #expect(try bytes(opened.get().get()) == pattern(3_000))
+        #expect(network.fetches.count == 2)
+    }
+
     @Test func `a slot waits for the fetch that is under way, and does not begin another`() throws {
         let gate = Gate()
         network.change { state in state.atRead = { _ in gate.pass() } }

@@ -147,6 +147,28 @@ import Wire
         #expect(throws: ExportError.self) { try ExportFormat.text.makeSink(path: path) }
     }
 
+    @Test func `a tree has one text for all parts of a file, in their order`() throws {
+        var records: [ExportRecord] = []
+        for (index, source) in ["/s/a.pdf", "/s/a.pdf", "/s/b.pdf", "/s/b.pdf"].enumerated() {
+            var record = Self.records[0]
+            record.job = "\(index)"
+            record.source = SourceReference(path: source)
+            record.page = index % 2 == 0 ? nil : 5
+            record.result?.pages[0].text = "part \(index)"
+            record.result?.filePageCount = 6
+            records.append(record)
+        }
+        let path = try export(.text, "tree", records)
+        #expect(try scratch.files(below: path) == ["a.pdf.txt", "b.pdf.txt", "index.jsonl"])
+        #expect(try scratch.text(path + Array("/a.pdf.txt".utf8)) == "part 0\u{0C}\u{0C}part 1\u{0C}")
+        #expect(try scratch.text(path + Array("/b.pdf.txt".utf8)) == "part 2\u{0C}\u{0C}part 3\u{0C}")
+        let index = try scratch.text(path + Array("/index.jsonl".utf8)).split(separator: "\n")
+        #expect(index.count == 4)
+        #expect(index[1].contains(#""file":"a.pdf.txt","job":"1""#) && index[1].contains(#""page":5"#))
+        let lines = try scratch.text(export(.jsonl, "x.jsonl", records))
+        #expect(lines.split(separator: "\n")[1].contains(#""page":5,"pages":6,"#))
+    }
+
     @Test func `formats that are files cannot go to standard output`() {
         #expect(throws: ExportError.self) { try ExportFormat.sqlite.makeSink(path: nil) }
         #expect(throws: ExportError.self) { try ExportFormat.text.makeSink(path: nil) }

@@ -20,6 +20,14 @@ import Wire
         #expect(try ResultCodec.decode(stored.body) == Self.result)
     }
 
+    @Test func `the pages of the whole file come back, and do not change the digest`() throws {
+        var part = Self.result
+        part.filePageCount = 200
+        let stored = try ResultCodec.encode(part)
+        #expect(try ResultCodec.decode(stored.body) == part)
+        #expect(try stored.digest == ResultCodec.encode(Self.result).digest)
+    }
+
     @Test func `the digest is that of the recognition, not of the node or the time`() throws {
         let digest = try ResultCodec.encode(Self.result).digest
         var other = Self.result

@@ -18,6 +18,25 @@ import WorkerPool
         #expect(harness.pool.statistics()[0].languages == ["bytes"])
     }
 
+    @Test func `a file of many pages is counted before its first part is answered`() throws {
+        let harness = try PoolHarness()
+        guard case .recognisedInPart(_, pageCount: 20) = try harness.run("counts", 1) else {
+            Issue.record("no result in part")
+            return
+        }
+        #expect(harness.mailbox.now.pageCounts == [1: 20])
+        #expect(try harness.run("ok", 2).isRecognised)
+    }
+
+    @Test(
+        "a number of pages that makes no sense ends the worker",
+        arguments: ["counts-little", "counts-much", "counts-twice", "counts-late"])
+    func miscounts(_ language: String) throws {
+        let failure = try #require(try PoolHarness().run(language, 1).failure)
+        #expect(failure.code == .workerProtocol)
+        #expect(failure.detail.contains("pages"))
+    }
+
     @Test func `unusable sources are failures with a name and leave the worker alone`() throws {
         let harness = try PoolHarness { $0.limits.bytes = 1_000 }
         let root = harness.place.root

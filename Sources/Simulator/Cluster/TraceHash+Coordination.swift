@@ -29,11 +29,17 @@ extension TraceHash {
         case .drain(let order): add(108 << 32 | order.deadline.nanoseconds.magnitude)
         case .cancelDrain: add(109)
         case .setStealing(let isStealing): add(112 << 32 | (isStealing ? 1 : 0))
+        case .counted(let assignment, let pageCount):
+            add(113 << 32 | UInt64(clamping: pageCount))
+            add(assignment.key)
         case .finished(let slot, let assignment, let outcome):
             add(110 << 32 | slot.rawValue)
             add(assignment.key)
             switch outcome {
             case .recognised(let result): add(result.digest.low)
+            case .recognisedInPart(let result, let pageCount):
+                add(result.digest.low)
+                add(UInt64(clamping: pageCount))
             case .failed(let failure): add(UInt64(failure.code.rawValue))
             case .returned: add(1)
             }

@@ -48,6 +48,9 @@ package nonisolated struct Ocr_V1_ResultMessage: Sendable {
 
   package var milliseconds: UInt64 = 0
 
+  /// Of the whole file, where the job covers a part of it; left out or 0 otherwise.
+  package var filePageCount: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -96,7 +99,7 @@ fileprivate nonisolated let _protobuf_package = "ocr.v1"
 
 nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ResultMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pages\0\u{3}source_sha256\0\u{1}engine\0\u{1}models\0\u{3}profile_digest\0\u{1}node\0\u{1}milliseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pages\0\u{3}source_sha256\0\u{1}engine\0\u{1}models\0\u{3}profile_digest\0\u{1}node\0\u{1}milliseconds\0\u{3}file_page_count\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -111,6 +114,7 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
       case 5: try { try decoder.decodeSingularStringField(value: &self.profileDigest) }()
       case 6: try { try decoder.decodeSingularBytesField(value: &self.node) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.milliseconds) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.filePageCount) }()
       default: break
       }
     }
@@ -138,6 +142,9 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
     if self.milliseconds != 0 {
       try visitor.visitSingularUInt64Field(value: self.milliseconds, fieldNumber: 7)
     }
+    if self.filePageCount != 0 {
+      try visitor.visitSingularUInt32Field(value: self.filePageCount, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -149,6 +156,7 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.profileDigest != rhs.profileDigest {return false}
     if lhs.node != rhs.node {return false}
     if lhs.milliseconds != rhs.milliseconds {return false}
+    if lhs.filePageCount != rhs.filePageCount {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
