@@ -21,6 +21,7 @@ package struct ConfigurationKey: Sendable {
         /// An array of texts.
         case texts(Property<[String]>, Text, atMost: Int)
         case sandbox(Property<NodeConfiguration.Worker.Sandbox>)
+        case reuse(Property<NodeConfiguration.Work.Reuse>)
         case level(Property<NodeConfiguration.Log.Level>)
     }
 
@@ -70,6 +71,7 @@ package struct ConfigurationKey: Sendable {
         case .text(let path, _): "\"\(configuration[keyPath: path])\""
         case .texts(let path, _, _):
             "[" + configuration[keyPath: path].map { "\"\($0)\"" }.joined(separator: ", ") + "]"
+        case .reuse(let path): "\"\(configuration[keyPath: path].rawValue)\""
         case .sandbox(let path): "\"\(configuration[keyPath: path].rawValue)\""
         case .level(let path): "\"\(configuration[keyPath: path].rawValue)\""
         }
@@ -133,6 +135,8 @@ extension ConfigurationKey {
             ConfigurationKey(
                 "work", "stop_deadline", .duration(\.work.stopDeadline, .seconds(0) ... .seconds(86_400)),
                 "time for running jobs after SIGTERM before they are given back"),
+            ConfigurationKey(
+                "work", "reuse", .reuse(\.work.reuse), "whether the same image gets the result that it had before"),
 
             ConfigurationKey(
                 "limits", "max_pixels", .integer(\.limits.maxPixels, 10_000...2_000_000_000),

@@ -48,10 +48,12 @@ package struct JobResult: Hashable, Sendable {
     package var node: NodeID
     /// Wall time of the recognition in the worker. Not part of the digest.
     package var milliseconds: Int
+    /// The job whose recognition this repeats; nil where the job's own image was recognised. Not part of the digest.
+    package var reused: JobKey?
 
     package init(
         pages: [PageResult], sourceSHA256: [UInt8], engine: String, models: String, profileDigest: String,
-        node: NodeID, milliseconds: Int
+        node: NodeID, milliseconds: Int, reused: JobKey? = nil
     ) {
         self.pages = pages
         self.sourceSHA256 = sourceSHA256
@@ -60,6 +62,7 @@ package struct JobResult: Hashable, Sendable {
         self.profileDigest = profileDigest
         self.node = node
         self.milliseconds = milliseconds
+        self.reused = reused
     }
 
     /// The text of all pages, separated by form feeds.

@@ -19,6 +19,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let searches: BlockingQueue
     let languages: any LanguageCatalogue
     let slotReports: @Sendable () -> [SlotReport]
+    let slotFigures: @Sendable () -> SlotFigures
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
     let stopControl: StopControl
@@ -29,6 +30,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     package init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
+        slotFigures: @escaping @Sendable () -> SlotFigures,
         sandbox: @escaping @Sendable () -> String?,
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
     ) {
@@ -38,6 +40,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.search = search
         self.languages = languages
         self.slotReports = slotReports
+        self.slotFigures = slotFigures
         self.sandbox = sandbox
         self.stopControl = stopControl
         self.drainControl = drainControl

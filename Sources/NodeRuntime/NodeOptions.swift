@@ -42,6 +42,8 @@ package struct NodeOptions: Sendable {
     package var prefetchBytes = 256 << 20
     /// Disk space for copies of other nodes' files.
     package var spoolBytes = 20 << 30
+    /// Whether an image that was recognised before gets the result of then.
+    package var reusesResults = true
 
     package init(dataDirectory: String, name: String, workers: WorkerPoolConfiguration) {
         self.dataDirectory = dataDirectory

@@ -69,9 +69,11 @@ package struct ExportRecord: Hashable, Sendable {
         job: "", source: SourceReference(bytes: []), batch: "", outcome: "", language: "", attempts: 0
     ).columns.map(\.0)
 
-    /// What JSON Lines adds to the columns: whether the job is blank, and its pages one by one.
+    /// What JSON Lines adds to the columns: the job whose recognition the result repeats, whether the job is blank, and its
+    /// pages one by one.
     package var details: [(String, JSONValue)] {
-        guard let result else { return [] }
+        let reused = ("reused", JSONValue(result?.reused?.description))
+        guard let result else { return [reused] }
         let pages = result.pages.enumerated().map { index, page in
             JSONValue.object([
                 ("page", JSONValue((self.page ?? 1) + index)), ("text", .text(page.text)),
@@ -80,7 +82,7 @@ package struct ExportRecord: Hashable, Sendable {
                 ("rotation", JSONValue(page.rotationDegrees)), ("blank", .bool(page.isBlank)),
             ])
         }
-        return [("blank", .bool(result.isBlank))] + (pages.count > 1 ? [("page_results", .array(pages))] : [])
+        return [reused, ("blank", .bool(result.isBlank))] + (pages.count > 1 ? [("page_results", .array(pages))] : [])
     }
 
     private static func hex(_ bytes: [UInt8]) -> String {

@@ -476,6 +476,16 @@ package nonisolated struct Ocr_V1_WorkStatus: Sendable {
   /// Clears the value of `unreachable`. Subsequent reads from it will return its default value.
   package mutating func clearUnreachable() {self._unreachable = nil}
 
+  /// Jobs that got the result of another job with the same image, since the start of each node; part of `done`.
+  package var reused: UInt64 {
+    get {_reused ?? 0}
+    set {_reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {self._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {self._reused = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -493,6 +503,7 @@ package nonisolated struct Ocr_V1_WorkStatus: Sendable {
   fileprivate var _imagesPerDollar: Double? = nil
   fileprivate var _deferred: UInt64? = nil
   fileprivate var _unreachable: UInt64? = nil
+  fileprivate var _reused: UInt64? = nil
 }
 
 package nonisolated struct Ocr_V1_BatchStatus: Sendable {
@@ -948,6 +959,36 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   package var hasStealMsP99: Bool {_storage._stealMsP99 != nil}
   /// Clears the value of `stealMsP99`. Subsequent reads from it will return its default value.
   package mutating func clearStealMsP99() {_uniqueStorage()._stealMsP99 = nil}
+
+  /// Jobs that got the result of another job with the same image, since the start.
+  package var reused: UInt64 {
+    get {_storage._reused ?? 0}
+    set {_uniqueStorage()._reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {_storage._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {_uniqueStorage()._reused = nil}
+
+  /// Time that slots waited for the image of a job that they had taken up, since the start.
+  package var waitingSeconds: Double {
+    get {_storage._waitingSeconds ?? 0}
+    set {_uniqueStorage()._waitingSeconds = newValue}
+  }
+  /// Returns true if `waitingSeconds` has been explicitly set.
+  package var hasWaitingSeconds: Bool {_storage._waitingSeconds != nil}
+  /// Clears the value of `waitingSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearWaitingSeconds() {_uniqueStorage()._waitingSeconds = nil}
+
+  /// Its part of the time in which slots had a job, 0...1, over the last minute; left out while none had one.
+  package var waitingShare: Double {
+    get {_storage._waitingShare ?? 0}
+    set {_uniqueStorage()._waitingShare = newValue}
+  }
+  /// Returns true if `waitingShare` has been explicitly set.
+  package var hasWaitingShare: Bool {_storage._waitingShare != nil}
+  /// Clears the value of `waitingShare`. Subsequent reads from it will return its default value.
+  package mutating func clearWaitingShare() {_uniqueStorage()._waitingShare = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1632,6 +1673,16 @@ package nonisolated struct Ocr_V1_JobDetail: @unchecked Sendable {
   package var hasPrimary: Bool {_storage._primary != nil}
   /// Clears the value of `primary`. Subsequent reads from it will return its default value.
   package mutating func clearPrimary() {_uniqueStorage()._primary = nil}
+
+  /// The job whose recognition its result repeats.
+  package var reused: String {
+    get {_storage._reused ?? String()}
+    set {_uniqueStorage()._reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {_storage._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {_uniqueStorage()._reused = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2742,7 +2793,7 @@ nonisolated extension Ocr_V1_ClusterStatus: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0\u{2}\u{5}reused\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2765,6 +2816,7 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       case 13: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       case 14: try { try decoder.decodeSingularUInt64Field(value: &self._deferred) }()
       case 15: try { try decoder.decodeSingularUInt64Field(value: &self._unreachable) }()
+      case 20: try { try decoder.decodeSingularUInt64Field(value: &self._reused) }()
       default: break
       }
     }
@@ -2820,6 +2872,9 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._unreachable {
       try visitor.visitSingularUInt64Field(value: v, fieldNumber: 15)
     } }()
+    try { if let v = self._reused {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 20)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2839,6 +2894,7 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs._deferred != rhs._deferred {return false}
     if lhs._unreachable != rhs._unreachable {return false}
+    if lhs._reused != rhs._reused {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2910,7 +2966,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{2}\u{10}reused\0\u{3}waiting_seconds\0\u{3}waiting_share\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2957,6 +3013,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _stealAnswers: UInt64? = nil
     var _stealMsMedian: Double? = nil
     var _stealMsP99: Double? = nil
+    var _reused: UInt64? = nil
+    var _waitingSeconds: Double? = nil
+    var _waitingShare: Double? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3011,6 +3070,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _stealAnswers = source._stealAnswers
       _stealMsMedian = source._stealMsMedian
       _stealMsP99 = source._stealMsP99
+      _reused = source._reused
+      _waitingSeconds = source._waitingSeconds
+      _waitingShare = source._waitingShare
     }
   }
 
@@ -3073,6 +3135,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 42: try { try decoder.decodeSingularUInt64Field(value: &_storage._stealAnswers) }()
         case 43: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsMedian) }()
         case 44: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsP99) }()
+        case 60: try { try decoder.decodeSingularUInt64Field(value: &_storage._reused) }()
+        case 61: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingSeconds) }()
+        case 62: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingShare) }()
         default: break
         }
       }
@@ -3217,6 +3282,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._stealMsP99 {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 44)
       } }()
+      try { if let v = _storage._reused {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 60)
+      } }()
+      try { if let v = _storage._waitingSeconds {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 61)
+      } }()
+      try { if let v = _storage._waitingShare {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 62)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3270,6 +3344,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._stealAnswers != rhs_storage._stealAnswers {return false}
         if _storage._stealMsMedian != rhs_storage._stealMsMedian {return false}
         if _storage._stealMsP99 != rhs_storage._stealMsP99 {return false}
+        if _storage._reused != rhs_storage._reused {return false}
+        if _storage._waitingSeconds != rhs_storage._waitingSeconds {return false}
+        if _storage._waitingShare != rhs_storage._waitingShare {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -4084,7 +4161,7 @@ nonisolated extension Ocr_V1_ShowResponse: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".JobDetail"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0\u{2}\u{7}reused\0")
 
   fileprivate class _StorageClass {
     var _line: Ocr_V1_JobLine? = nil
@@ -4100,6 +4177,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _retrySeconds: Double? = nil
     var _origin: String? = nil
     var _primary: String? = nil
+    var _reused: String? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4123,6 +4201,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       _retrySeconds = source._retrySeconds
       _origin = source._origin
       _primary = source._primary
+      _reused = source._reused
     }
   }
 
@@ -4154,6 +4233,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 11: try { try decoder.decodeSingularDoubleField(value: &_storage._retrySeconds) }()
         case 12: try { try decoder.decodeSingularStringField(value: &_storage._origin) }()
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._primary) }()
+        case 20: try { try decoder.decodeSingularStringField(value: &_storage._reused) }()
         default: break
         }
       }
@@ -4205,6 +4285,9 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._primary {
         try visitor.visitSingularStringField(value: v, fieldNumber: 13)
       } }()
+      try { if let v = _storage._reused {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 20)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4227,6 +4310,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._retrySeconds != rhs_storage._retrySeconds {return false}
         if _storage._origin != rhs_storage._origin {return false}
         if _storage._primary != rhs_storage._primary {return false}
+        if _storage._reused != rhs_storage._reused {return false}
         return true
       }
       if !storagesAreEqual {return false}
