@@ -91,7 +91,7 @@ extension StatusReport {
         if node.hasUptimeSeconds { parts.append("up \(HumanText.duration(node.uptimeSeconds))") }
         if node.hasSandbox { parts.append("sandbox \(HumanText.printable(node.sandbox))") }
         if node.hasWaitingShare {
-            parts.append("\(HumanText.percent(node.waitingShare)) of the slots' time spent waiting for images")
+            parts.append("waiting for images \(HumanText.percent(node.waitingShare))")
         }
         return parts.isEmpty ? [] : [parts.joined(separator: ", ")]
     }

@@ -39,7 +39,7 @@ final class ContentPost: Sendable {
     private let patience: Duration
 
     /// How long notes wait for others.
-    private static let linger = DispatchTimeInterval.milliseconds(200)
+    private static let linger = DispatchTimeInterval.milliseconds(20)
     /// How long a peer that did not answer in time is not asked.
     private static let quiet = Duration.seconds(5)
 
