@@ -22,6 +22,7 @@ package struct ConfigurationKey: Sendable {
         /// An array of texts.
         case texts(Property<[String]>, Text, atMost: Int)
         case sandbox(Property<NodeConfiguration.Worker.Sandbox>)
+        case reuse(Property<NodeConfiguration.Work.Reuse>)
         case level(Property<NodeConfiguration.Log.Level>)
         case provider(Property<NodeConfiguration.CloudService.Provider>)
     }
@@ -77,6 +78,7 @@ package struct ConfigurationKey: Sendable {
         case .text(let path, _): "\"\(configuration[keyPath: path])\""
         case .texts(let path, _, _):
             "[" + configuration[keyPath: path].map { "\"\($0)\"" }.joined(separator: ", ") + "]"
+        case .reuse(let path): "\"\(configuration[keyPath: path].rawValue)\""
         case .sandbox(let path): "\"\(configuration[keyPath: path].rawValue)\""
         case .level(let path): "\"\(configuration[keyPath: path].rawValue)\""
         case .provider(let path): "\"\(configuration[keyPath: path].rawValue)\""
@@ -141,6 +143,8 @@ extension ConfigurationKey {
             ConfigurationKey(
                 "work", "stop_deadline", .duration(\.work.stopDeadline, .seconds(0) ... .seconds(86_400)),
                 "time for running jobs after SIGTERM before they are given back"),
+            ConfigurationKey(
+                "work", "reuse", .reuse(\.work.reuse), "whether the same image gets the result that it had before"),
 
             ConfigurationKey(
                 "limits", "max_pixels", .integer(\.limits.maxPixels, 10_000...2_000_000_000),
@@ -148,7 +152,8 @@ extension ConfigurationKey {
             ),
             ConfigurationKey(
                 "limits", "max_bytes", .byteCount(\.limits.maxByteCount, (1 << 10)...(4 << 30)), "largest file"),
-            ConfigurationKey("limits", "max_pages", .integer(\.limits.maxPages, 1...Limits.filePageCount), "most pages of one file"),
+            ConfigurationKey(
+                "limits", "max_pages", .integer(\.limits.maxPages, 1...Limits.filePageCount), "most pages of one file"),
             ConfigurationKey(
                 "limits", "page_timeout", .duration(\.limits.pageTimeout, .seconds(1) ... .seconds(86_400)),
                 "time for one page, after which its worker is killed"),

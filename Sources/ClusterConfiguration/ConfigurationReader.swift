@@ -80,6 +80,10 @@ struct ConfigurationReader {
             configuration[keyPath: property] = try texts(value, key, text, atMost: limit)
         case .text(let property, let text):
             configuration[keyPath: property] = try converted(value, key, text.expected) { text.accepts($0) ? $0 : nil }
+        case .reuse(let property):
+            configuration[keyPath: property] = try converted(value, key, "\"on\" or \"off\"") {
+                NodeConfiguration.Work.Reuse(rawValue: $0)
+            }
         case .sandbox(let property):
             configuration[keyPath: property] = try converted(value, key, "\"on\" or \"off\"") {
                 NodeConfiguration.Worker.Sandbox(rawValue: $0)

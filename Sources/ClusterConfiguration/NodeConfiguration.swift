@@ -54,6 +54,11 @@ package struct NodeConfiguration: Hashable, Sendable {
         package var maxInterruptions = Limits.interruptionCount
         /// How long running jobs may go on after SIGTERM before they are given back.
         package var stopDeadline = Duration.seconds(30)
+        package enum Reuse: String, Hashable, CaseIterable, Sendable {
+            case on, off
+        }
+        /// Whether an image that was recognised before gets the result of then.
+        package var reuse = Reuse.on
     }
 
     /// What an image may be at most; checked before it is decoded.

@@ -68,6 +68,19 @@ package enum Limits {
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
 
+    // MARK: The same image again
+
+    /// Contents of which a node remembers the job that has their result; about 100 bytes each.
+    package static let contentCount = 262_144
+    /// Questions, and notes, about contents in one call between nodes; and what waits for one peer.
+    package static let contentCallCount = 1_024
+    package static let contentPostCount = 4_096
+    /// Latest results of a node that are kept for jobs with the same image, and their bytes.
+    package static let recentResultCount = 256
+    package static let recentResultByteCount = 8 << 20
+    /// Bytes of results that were found for jobs whose slots have not come yet. What does not fit is recognised.
+    package static let foundResultByteCount = 16 << 20
+
     // MARK: Bytes of images
 
     /// Equal files of one directory after which it is taken to be on a file system that two nodes share.

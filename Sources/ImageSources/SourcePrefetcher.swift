@@ -26,7 +26,7 @@ package struct PrefetchStatistics: Hashable, Sendable {
     /// Images that were there when their slot asked, and those that it had to wait for.
     package var hits = 0
     package var waits = 0
-    /// Time that slots waited, in nanoseconds.
+    /// Time that slots waited, in nanoseconds, those included that wait now.
     package var waitedNanoseconds: Int64 = 0
     /// Bytes that came from other nodes, stores and web servers, and how many images they were.
     package var fetchedBytes: Int64 = 0
@@ -93,6 +93,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
     private let resolver: SourceResolver
     private let budget: MemoryBudget
     private let aheadLimit: Int
+    private let prepare: Preparation?
     private let condition = NSCondition()
     private var entries: [Name: Entry] = [:]
     /// Entries that are queued, by age; those that were taken meanwhile are passed over.
@@ -105,16 +106,25 @@ package final class SourcePrefetcher: @unchecked Sendable {
     /// Files that are being fetched, and for whom.
     private var fetching: [FileName: FetchTicket] = [:]
     private var statistics = PrefetchStatistics()
+    /// Slots that wait now, and the sum of the times at which they began to.
+    private var waitingCount = 0
+    private var waitingSince: UInt64 = 0
     private var isStopped = false
     private var threads: [pthread_t] = []
+
+    /// What is done with an image as soon as its bytes are here, before its slot gets it: on a thread that fetches, or on
+    /// the slot's where the slot fetches for itself. May block, but ends soon after the cancellation.
+    package typealias Preparation = @Sendable (Assignment, ResolvedSource, SourceCancellation) -> Void
 
     /// - Parameters:
     ///   - budgetBytes: memory for images from other nodes. A larger one comes alone.
     ///   - aheadLimit: images that are open ahead of their jobs, those of this machine included.
     package init(
-        _ resolver: SourceResolver, budgetBytes: Int, aheadLimit: Int = Limits.prefetchedSourceCount
+        _ resolver: SourceResolver, budgetBytes: Int, aheadLimit: Int = Limits.prefetchedSourceCount,
+        prepare: Preparation? = nil
     ) {
         self.resolver = resolver
+        self.prepare = prepare
         self.aheadLimit = aheadLimit
         budget = MemoryBudget(limit: budgetBytes)
     }
@@ -155,6 +165,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         var figures = statistics
+        let now = DispatchTime.now().uptimeNanoseconds
+        figures.waitedNanoseconds += Int64(clamping: now &* UInt64(waitingCount) &- waitingSince)
         figures.heldBytes = memory.held
         figures.peakHeldBytes = memory.peak
         return figures
@@ -209,6 +221,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
             return result
         }
         statistics.waits += 1
+        waitingCount += 1
+        waitingSince &+= start
         defer { noteWait(since: start) }
         if let entry = entries[name], entry.phase.isFetching {
             entries[name]?.phase = .fetching(isAwaited: true)
@@ -259,6 +273,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
 
     private func noteWait(since start: UInt64) {
         condition.lock()
+        waitingCount -= 1
+        waitingSince &-= start
         statistics.waitedNanoseconds += Int64(clamping: DispatchTime.now().uptimeNanoseconds - start)
         condition.unlock()
     }
@@ -351,12 +367,14 @@ package final class SourcePrefetcher: @unchecked Sendable {
         let result = resolver.resolve(
             assignment.key, assignment.specification, cancellation: ticket.cancellation,
             grant: { budget.grant($0, to: ticket, makeRoom: makeRoom) })
-        if case .success(let source) = result, source.way.isFetched {
+        guard case .success(let source) = result else { return result }
+        if source.way.isFetched {
             condition.lock()
             statistics.fetchedCount += 1
             statistics.fetchedBytes += source.byteCount
             condition.unlock()
         }
+        prepare?(assignment, source, ticket.cancellation)
         return result
     }
 

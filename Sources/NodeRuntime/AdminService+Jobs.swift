@@ -243,7 +243,10 @@ extension AdminService {
                 if let tag = fingerprint.tag { detail.tag = Data(tag) }
             }
             if let origin = record.specification.origin { detail.origin = nodeName(origin) }
-            if let name = recogniser(of: entry.result) { detail.node = name }
+            if let result = entry.result, let decoded = try? ResultCodec.decode(result.body) {
+                detail.node = nodeName(decoded.node)
+                if let reused = decoded.reused { detail.reused = reused.description }
+            }
             if let last = record.lastFailure {
                 detail.failedAttempt = last.attempt
                 detail.lastFailure = Self.message(last.failure)

@@ -96,6 +96,10 @@ extension AdminService {
         node.engine = facts.engine
         node.dataDir = facts.dataDirectory
         node.ledger = loop.failing?.description ?? ""
+        let figures = slotFigures()
+        if let reused = figures.reused { node.reused = UInt64(reused) }
+        if let times = figures.times { node.waitingSeconds = Double(times.waitingNanoseconds) / 1e9 }
+        if let share = figures.waitingShare { node.waitingShare = share }
         node.slots = slotReports().enumerated().map { index, report in
             var slot = Ocr_V1_SlotStatus()
             slot.slot = UInt32(index)

@@ -56,6 +56,10 @@ extension AdminService {
         work.duplicates = reports.reduce(0) { $0 + $1.work.duplicates }
         // Each replica sees a divergence when the second result comes to it.
         work.divergent = reports.map(\.work.divergent).max() ?? 0
+        // Since the start of each node; known when each of them says it.
+        if !reports.isEmpty, reports.allSatisfy({ $0.node.hasReused }) {
+            work.reused = reports.reduce(0) { $0 + $1.node.reused }
+        }
         work.deferred = reports.reduce(0) { $0 + $1.work.deferred }
         work.unreachable = survey.unreachable
         if let rate = survey.jobsPerSecond { work.jobsPerSecond = rate }

@@ -19,6 +19,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let searches: BlockingQueue
     let languages: any LanguageCatalogue
     let slotReports: @Sendable () -> [SlotReport]
+    let slotFigures: @Sendable () -> SlotFigures
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
     /// What the cloud announces to this machine; nil when nothing.
@@ -31,6 +32,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     package init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
+        slotFigures: @escaping @Sendable () -> SlotFigures,
         sandbox: @escaping @Sendable () -> String?, notice: @escaping @Sendable () -> String? = { nil },
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
     ) {
@@ -40,6 +42,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.search = search
         self.languages = languages
         self.slotReports = slotReports
+        self.slotFigures = slotFigures
         self.sandbox = sandbox
         self.notice = notice
         self.stopControl = stopControl

@@ -75,7 +75,8 @@ final class CloudNotices: Sendable {
             let left = notice.deadline - now
             logger.notice("\(notice.reason): the machine has \(Int(left.inSeconds)) s")
             await drainControl.begin(
-                DrainWish(deadline: settings.deadline(within: left), endsAtDeadline: true, isFinal: true,
+                DrainWish(
+                    deadline: settings.deadline(within: left), endsAtDeadline: true, isFinal: true,
                     reason: notice.reason))
         case .caution(let text):
             state.withLock { $0.text = text }

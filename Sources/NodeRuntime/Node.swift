@@ -109,10 +109,16 @@ package struct Node: Sendable {
         } catch {
             throw Self.failure(error)
         }
+        opened.sources.open(reader)
+        let waiting = WaitingMeter()
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { executor.reports() }, sandbox: { sandbox.text }, notice: { notices.text },
-            stopControl: stopControl,
+            slotReports: { executor.reports() },
+            slotFigures: {
+                SlotFigures(
+                    times: executor.times(), waitingShare: waiting.share, reused: opened.sources.reuse?.figures.reused)
+            },
+            sandbox: { sandbox.text }, notice: { notices.text }, stopControl: stopControl,
             drainControl: drainControl, cluster: reference)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
@@ -133,7 +139,9 @@ package struct Node: Sendable {
             throw error
         }
         reference.set(cluster)
-        let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop)
+        let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop) {
+            if let times = executor.times() { waiting.note(times, at: loop.now) }
+        }
         load.start()
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name, isFirst in
@@ -226,12 +234,13 @@ package struct Node: Sendable {
                 let ledger = try LedgerRenewal.open(options, logger)
                 let boot = try Self.boot(ledger, options.dataDirectory)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
-                let sources = try NodeSources(options, node: ledger.nodeID, loop: loop, cluster: cluster)
+                let sources = try NodeSources(
+                    options, node: ledger.nodeID, loop: loop, cluster: cluster, logger: logger)
                 let executor: any SlotExecutor =
                     makeExecutor?(options.workers.slots) { loop.post(.finished($0, $1, $2)) }
                     ?? PrefetchingExecutor(
-                        pool: Self.pool(options, node: ledger.nodeID, loop, sources.prefetcher, sandbox, logger),
-                        prefetcher: sources.prefetcher)
+                        pool: Self.pool(options, node: ledger.nodeID, loop, sources, sandbox, logger),
+                        prefetcher: sources.prefetcher, reuse: sources.reuse)
                 executor.start()
                 let facts = NodeFacts(
                     id: ledger.nodeID, boot: boot, name: options.name, clusterName: options.clusterName,
@@ -269,20 +278,20 @@ package struct Node: Sendable {
     }
 
     private static func pool(
-        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ prefetcher: SourcePrefetcher, _ sandbox: SandboxNote,
+        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ sources: NodeSources, _ sandbox: SandboxNote,
         _ logger: Logger
     ) -> WorkerPool {
         var configuration = options.workers
         configuration.arguments = ["worker", node.description]
         return WorkerPool(
             configuration,
-            openSource: { prefetcher.openSource($0) },
+            openSource: { sources.open($0) },
             validate: { stored in
                 guard let result = try? ResultCodec.decode(stored.body) else { return false }
                 return ResultCodec.digest(of: result) == stored.digest
             },
             onOutcome: { slot, assignment, outcome, _ in
-                prefetcher.discard(assignment)
+                sources.ended(assignment, outcome)
                 loop.post(.finished(slot, assignment, outcome))
             },
             onPageCount: { _, assignment, count in loop.post(.counted(assignment, pageCount: count)) },

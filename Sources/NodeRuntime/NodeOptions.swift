@@ -48,6 +48,8 @@ package struct NodeOptions: Sendable {
     package var spoolBytes = 20 << 30
     /// The cloud that announces this machine's end; nil listens to nobody.
     package var cloud: CloudSettings?
+    /// Whether an image that was recognised before gets the result of then.
+    package var reusesResults = true
 
     package init(dataDirectory: String, name: String, workers: WorkerPoolConfiguration) {
         self.dataDirectory = dataDirectory

@@ -33,7 +33,9 @@ extension StatusReport {
             (
                 "jobs",
                 "\(count(node.hasPending, node.pending)) pending, \(count(node.hasRunning, node.running)) running, "
-                    + "\(count(node.hasDone, node.done)) done, \(count(node.hasFailed, node.failed)) failed"
+                    + "\(count(node.hasDone, node.done)) done"
+                    + (node.reused > 0 ? " (\(HumanText.count(node.reused)) reused)" : "")
+                    + ", \(count(node.hasFailed, node.failed)) failed"
             ),
             ("worked off in", time(node.hasSecondsToDrain, node.secondsToDrain)),
             (
@@ -49,6 +51,7 @@ extension StatusReport {
             ("outbox", count(node.hasOutbox, node.outbox)),
             ("suspicions refuted", count(node.hasSuspicionsRefuted, node.suspicionsRefuted)),
         ]
+        if node.hasWaitingSeconds { facts.append(("waiting for images", waitingText(node))) }
         if node.hasDrainDeadline { facts.append(("ends within", HumanText.duration(node.drainDeadline))) }
         if node.hasDrainReason { facts.append(("because", HumanText.printable(node.drainReason))) }
         if node.hasCloudNotice { facts.append(("cloud", HumanText.printable(node.cloudNotice))) }
@@ -76,12 +79,22 @@ extension StatusReport {
         return Array(table.lines.dropFirst())
     }
 
+    /// "1.2 % of the slots' time in the last minute, 14 s since the start"; a dash for what is not known.
+    private static func waitingText(_ node: Ocr_V1_NodeStatus) -> String {
+        let share = HumanText.percent(node.hasWaitingShare ? node.waitingShare : nil)
+        return "\(share) of the slots' time in the last minute, "
+            + "\(HumanText.duration(node.hasWaitingSeconds ? node.waitingSeconds : nil)) since the start"
+    }
+
     /// "memory 91 MiB, up 1 h 1 min, sandbox seccomp+landlock"; empty when nothing of it is known.
     func machineLine(_ node: Ocr_V1_NodeStatus) -> [String] {
         var parts: [String] = []
         if node.hasRssBytes { parts.append("memory \(HumanText.bytes(node.rssBytes))") }
         if node.hasUptimeSeconds { parts.append("up \(HumanText.duration(node.uptimeSeconds))") }
         if node.hasSandbox { parts.append("sandbox \(HumanText.printable(node.sandbox))") }
+        if node.hasWaitingShare {
+            parts.append("waiting for images \(HumanText.percent(node.waitingShare))")
+        }
         return parts.isEmpty ? [] : [parts.joined(separator: ", ")]
     }
 

@@ -64,7 +64,9 @@ extension StatusReport {
         func count(_ isKnown: Bool, _ value: UInt64) -> String { HumanText.count(isKnown ? value : nil) }
         var line =
             "\(count(work.hasPending, work.pending)) pending, \(count(work.hasRunning, work.running)) running, "
-            + "\(count(work.hasDone, work.done)) done, \(count(work.hasFailed, work.failed)) failed, "
+            + "\(count(work.hasDone, work.done)) done"
+            + (work.reused > 0 ? " (\(HumanText.count(work.reused)) reused)" : "")
+            + ", \(count(work.hasFailed, work.failed)) failed, "
             + "\(count(work.hasCancelled, work.cancelled)) cancelled, \(count(work.hasTotal, work.total)) in all"
         if !work.complete { line += " (\(work.unknownShards) shards did not answer)" }
         var lines = [line]

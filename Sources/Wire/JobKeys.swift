@@ -12,14 +12,7 @@ package enum JobKeys {
         digest.update(batch.name)
         digest.update(UInt64(batch.generation))
         digest.update(source.bytes)
-        switch pages {
-        case .all:
-            digest.update(UInt64(0))
-        case .pages(let first, let last):
-            digest.update(UInt64(1))
-            digest.update(Int64(first))
-            digest.update(Int64(last))
-        }
+        digest.update(pages)
         return JobKey(digest.bits)
     }
 }
@@ -51,6 +44,17 @@ struct CanonicalDigest {
     }
 
     mutating func update(_ value: Int64) { update(UInt64(bitPattern: value)) }
+
+    mutating func update(_ pages: PageRange) {
+        switch pages {
+        case .all:
+            update(UInt64(0))
+        case .pages(let first, let last):
+            update(UInt64(1))
+            update(Int64(first))
+            update(Int64(last))
+        }
+    }
 
     var bits: Bits128 { Self.bits(of: hash.finalize()) }
 

@@ -25,7 +25,12 @@ extension Slot {
             let isGivenBack = failure.code == .sourceUnreachable && (stopDeadline != nil || isInterrupted)
             finish(assignment, isGivenBack ? .returned : .failed(failure), began: began)
             return .survived
-        case .success(let opened): descriptor = opened.descriptor
+        case .success(let opened):
+            if let answer = opened.answer {
+                finish(assignment, .recognised(answer), began: began)
+                return .survived
+            }
+            descriptor = opened.descriptor
         }
         let request = WorkerRequest(
             key: assignment.key, language: assignment.specification.language, profile: assignment.profile,
@@ -42,8 +47,7 @@ extension Slot {
                 .died(slot: index, pid: worker.pid, job: nil, failure: death.failure(insideFrame: false)))
             let isGivenBack = shared.withLock { shared in
                 defer { shared.isInterrupted = false }
-                shared.running = nil
-                shared.statistics.endJob()
+                shared.endJob()
                 if !shared.isInterrupted { shared.queue.insert(assignment, at: 0) }
                 return shared.isInterrupted
             }
@@ -127,8 +131,7 @@ extension Slot {
 
     private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {
         shared.withLock { shared in
-            shared.running = nil
-            shared.statistics.endJob()
+            shared.endJob()
             shared.isInterrupted = false
             shared.statistics.state = .idle
             if outcome != .returned { shared.statistics.jobsDone += 1 }

@@ -20,7 +20,7 @@ package final class WorkerPool: Sendable {
     /// - Parameters:
     ///   - openSource: opens a job's image. Runs on the slot's thread when the job is taken up, and may wait for the image
     ///     to arrive: no deadline runs yet. After `stop` it has to end soon, best with `source-unreachable`: then the job
-    ///     counts as given back.
+    ///     counts as given back. One with an `answer` ends the job with that result.
     ///   - validate: whether a result is well-formed; runs on the slot's thread.
     ///   - onOutcome: the outcome and the milliseconds since the job was taken up; on the slot's thread, or on the
     ///     caller's of `assign`, `cancelQueued` and `stop` for what never began. It may call `assign`.
@@ -93,6 +93,10 @@ package final class WorkerPool: Sendable {
     package func hasten() {
         for slot in slots { slot.requestStop(at: MonotonicClock.nanoseconds()) }
     }
+
+    /// Time since the start in which slots had a job, all slots together, in nanoseconds. Cheap: reads nothing of the
+    /// system.
+    package var busyNanoseconds: Int64 { slots.reduce(0) { $0 + $1.busyNanoseconds } }
 
     /// What every slot does now, in the order of the slots.
     package func statistics() -> [SlotStatistics] { slots.map { $0.statistics() } }

@@ -92,6 +92,7 @@ package struct RunOptions: ParsableArguments {
         options.prefetchBytes = configuration.worker.prefetchByteCount
         options.spoolBytes = configuration.storage.spoolByteCount
         options.stores = try StoreAccess.stores(configuration)
+        options.reusesResults = configuration.work.reuse == .on
         options.membership = MembershipConfiguration(configuration.membership)
         let place = try place(configuration, seeds: seeds, directory: directory) { access($0, F_OK) == 0 }
         options.seeds = place.seeds

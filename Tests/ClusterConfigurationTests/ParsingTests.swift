@@ -53,6 +53,7 @@ private func parsed(_ text: String) throws -> NodeConfiguration {
         expected.work.workerCount = 4
         expected.work.retryBackoff = .milliseconds(500)
         expected.work.retryBackoffMax = .seconds(120)
+        expected.work.reuse = .off
         expected.limits.maxPixels = 5_000_000
         expected.limits.maxByteCount = 64 << 20
         expected.limits.pageTimeout = .seconds(3_600)
@@ -69,6 +70,7 @@ private func parsed(_ text: String) throws -> NodeConfiguration {
             work.workers = 4   # dotted
             work.retry_backoff = "500ms"
             work.retry_backoff_max = "2m"
+            work.reuse = "off"
             worker = { sandbox = "off", memory = "2GiB" }
             [cluster]
             name = "archive"

@@ -93,6 +93,32 @@ import Testing
         #expect(network.fetches.count == 2)
     }
 
+    @Test func `an image is prepared before its slot gets it, whoever fetches it, with the digest of its bytes`() throws
+    {
+        _ = FakeNode(1, in: network, origins: Set((0..<200).map(jobKey)))
+        let digests = Mutex<[JobKey: [SourceDigest?]]>([:])
+        let prefetcher = SourcePrefetcher(
+            FakeNode(2, in: network).resolver, budgetBytes: 1 << 20,
+            prepare: { assignment, source, _ in
+                let digest = source.digest(of: assignment.specification.source)
+                digests.withLock { $0[assignment.key, default: []].append(digest) }
+            })
+        prefetcher.start(threadCount: 1)
+        defer { prefetcher.stop() }
+        let ahead = try job(1, 3_000)
+        prefetcher.expect(ahead)
+        try prefetcher.settle { $0.fetchedCount == 1 }
+        for job in [ahead, try job(2, 3_000)] {
+            let source = try prefetcher.open(job).get()
+            let prepared = digests.withLock { $0[job.key] }
+            #expect(prepared == [source.digest(of: job.specification.source)])
+            #expect(prepared?[0] != nil)
+        }
+        let missing = assignment(3, specification("/nowhere", origin: nodeID(1)))
+        #expect(throws: Failure.self) { try prefetcher.open(missing).get() }
+        #expect(digests.withLock { $0.count } == 2)
+    }
+
     @Test func `a slot waits for the fetch that is under way, and does not begin another`() throws {
         let gate = Gate()
         network.change { state in state.atRead = { _ in gate.pass() } }

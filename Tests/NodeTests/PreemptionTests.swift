@@ -5,6 +5,7 @@ import ClusterConfiguration
 import Foundation
 import Glibc
 import MetadataFixture
+import NodeRuntime
 import Testing
 
 @testable import node

@@ -222,6 +222,9 @@ private struct SourcesOnly: PeerHandler {
     func lookUp(_: Ocr_V1_PeerLookUpRequest, peer: NodeID) async throws -> Ocr_V1_PeerLookUpResponse {
         throw Self.nothingElse
     }
+    func contents(_: Ocr_V1_ContentsRequest, peer: NodeID) async throws -> Ocr_V1_ContentsResponse {
+        throw Self.nothingElse
+    }
     func drain(
         _: Ocr_V1_DrainRequest, peer: NodeID, send: @escaping @Sendable (Ocr_V1_DrainProgress) async throws -> Void
     ) async throws { throw Self.nothingElse }

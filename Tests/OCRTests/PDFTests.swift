@@ -172,7 +172,8 @@ struct PDFTests {
     func script() throws {
         let path = "/tmp/pdf-test-\(UInt64.random(in: 0 ..< .max))"
         let file = PDFBuilder.text(
-            pageCount: 1, extra: "/OpenAction << /S /Launch /F (\(path)) >> /AA << /O << /S /JavaScript /JS (app) >> >>")
+            pageCount: 1, extra: "/OpenAction << /S /Launch /F (\(path)) >> /AA << /O << /S /JavaScript /JS (app) >> >>"
+        )
         #expect(Self.failure(file) == nil)
         #expect(!FileManager.default.fileExists(atPath: path))
     }

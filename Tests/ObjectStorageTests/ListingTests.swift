@@ -19,7 +19,8 @@ struct ListingTests {
             ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
                 + "<Name>bucket</Name><IsTruncated>\(next != nil)</IsTruncated>\(contents.joined())"
                 + (isEncoded ? "<EncodingType>url</EncodingType>" : "")
-                + (next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "") + "</ListBucketResult>").utf8)
+                + (next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "") + "</ListBucketResult>")
+                .utf8)
     }
 
     @Test("gives keys, sizes, times and ETags, whatever bytes are in the keys")
@@ -103,7 +104,8 @@ struct ListingTests {
     @Test("whose answer breaks off is asked for again")
     func cut() async throws {
         let body = Self.page(["a/1", "a/2"])
-        let server = try ScriptedServer { _, number in .init(body: body, ending: number == 1 ? .cut(after: 90) : .whole) }
+        let server = try ScriptedServer { _, number in .init(body: body, ending: number == 1 ? .cut(after: 90) : .whole)
+        }
         let page = try await Store.stores(server).s3.page(S3Location(bucket: "bucket", key: Array("a/".utf8)))
         #expect(page.objects.count == 2 && server.requests.count == 2)
     }
@@ -175,12 +177,14 @@ struct AddressingTests {
     @Test("of endpoints that are none are refused")
     func noEndpoint() {
         for text in [
-            "", "host", "ftp://host", "http://", "http:///a", "http://a:0", "http://a:65536", "http://u@h", "http://h?x",
+            "", "host", "ftp://host", "http://", "http:///a", "http://a:0", "http://a:65536", "http://u@h",
+            "http://h?x",
             "http://h#x", "http://a b", "http://[::1", "http://::1", "http://h:x", "http://ü",
         ] {
             #expect(StoreURL(text) == nil, "\(text)")
         }
-        #expect(StoreURL("https://H:443/p/")?.origin == "https://h" && StoreURL("https://h:80")?.origin == "https://h:80")
+        #expect(
+            StoreURL("https://H:443/p/")?.origin == "https://h" && StoreURL("https://h:80")?.origin == "https://h:80")
     }
 }
 
@@ -191,7 +195,9 @@ struct ServerTimeTests {
         #expect(ServerTime.iso8601("1970-01-01T00:00:01Z") == 1_000_000_000)
         #expect(ServerTime.iso8601("2024-02-29T23:59:59.123456789Z") == 1_709_251_199_123_456_789)
         #expect(ServerTime.http("Wed, 21 Oct 2015 07:28:00 GMT") == 1_445_412_480_000_000_000)
-        for text in ["", "2024-02-29T23:59:59", "2024-13-01T00:00:00Z", "9999-99-99T99:99:99Z", "2024-02-29T23:59:59.Z"] {
+        for text in [
+            "", "2024-02-29T23:59:59", "2024-13-01T00:00:00Z", "9999-99-99T99:99:99Z", "2024-02-29T23:59:59.Z",
+        ] {
             #expect(ServerTime.iso8601(text) == nil, "\(text)")
         }
         #expect(ServerTime.iso8601("9999-01-01T00:00:00Z") == nil, "beyond 64 bits of nanoseconds")

@@ -57,7 +57,8 @@ enum Store {
     static func error(_ code: String, region: String? = nil) -> [UInt8] {
         let region = region.map { "<Region>\($0)</Region>" } ?? ""
         return Array(
-            "<?xml version=\"1.0\"?>\n<Error><Code>\(code)</Code><Message>Said &amp; done</Message>\(region)</Error>".utf8)
+            "<?xml version=\"1.0\"?>\n<Error><Code>\(code)</Code><Message>Said &amp; done</Message>\(region)</Error>"
+                .utf8)
     }
 
     /// The rest of an object, as a store that knows ranges gives it.
@@ -151,11 +152,13 @@ struct TransferTests {
         let other = try ScriptedServer { [bytes] request, _ in Store.part(request, of: bytes, tag: "\"2\"") }
         #expect(
             await Store.failure(Store.stores(other), fingerprint: Store.fingerprint(bytes.count))?.detail
-                == "s3://bucket/a.png was overwritten since it was submitted: its ETag is \"2\", not \"1\"; submit it again")
+                == "s3://bucket/a.png was overwritten since it was submitted: its ETag is \"2\", not \"1\"; submit it again"
+        )
         let longer = try ScriptedServer { [bytes] request, _ in Store.part(request, of: bytes) }
         #expect(
             await Store.failure(Store.stores(longer), fingerprint: Store.fingerprint(7, nil))?.detail
-                == "s3://bucket/a.png was overwritten since it was submitted: it has 300000 bytes, not 7; submit it again")
+                == "s3://bucket/a.png was overwritten since it was submitted: it has 300000 bytes, not 7; submit it again"
+        )
     }
 
     @Test("that is overwritten in the middle of its transfer is not mixed")
@@ -200,7 +203,8 @@ struct TransferTests {
                     + "s3:ListBucket to list; a bucket whose reader pays needs requester_pays"),
             Refusal(
                 status: 403, code: "InvalidAccessKeyId", failure: .sourceUnreachable,
-                text: "s3://bucket/a.png: the store does not accept the credentials (InvalidAccessKeyId): check key and "
+                text:
+                    "s3://bucket/a.png: the store does not accept the credentials (InvalidAccessKeyId): check key and "
                     + "secret"),
             Refusal(
                 status: 403, code: "SignatureDoesNotMatch", failure: .sourceUnreachable,
@@ -222,7 +226,8 @@ struct TransferTests {
                 text: "s3://bucket/a.png: ADDRESS does not give it: SlowDown, status 503 (4 attempts)", requests: 4),
             Refusal(
                 status: 301, code: "PermanentRedirect", failure: .sourceUnreachable,
-                text: "s3://bucket/a.png: the bucket is elsewhere, and the store does not say where (PermanentRedirect)"),
+                text: "s3://bucket/a.png: the bucket is elsewhere, and the store does not say where (PermanentRedirect)"
+            ),
             Refusal(
                 status: 400, code: "InvalidRequest", failure: .sourceUnreadable,
                 text: "s3://bucket/a.png: status 400 InvalidRequest Said & done"),
@@ -257,7 +262,9 @@ struct TransferTests {
     @Test("without credentials is unreachable, and says where they were looked for")
     func noCredentials() async throws {
         struct None: CredentialProvider {
-            func credentials() async throws(CredentialError) -> Credentials? { throw CredentialError("no credentials: X") }
+            func credentials() async throws(CredentialError) -> Credentials? {
+                throw CredentialError("no credentials: X")
+            }
         }
         let server = try ScriptedServer { _, _ in .init(500) }
         let failure = await Store.failure(Store.stores(server, credentials: None()))
@@ -338,7 +345,8 @@ struct RetryTests {
         #expect(server.requests.count == 160)
         #expect(
             last?.detail
-                == "s3://bucket/a.png: \(server.address) does not give it: SlowDown, status 503 (not asked again at once: too many requests to it fail)")
+                == "s3://bucket/a.png: \(server.address) does not give it: SlowDown, status 503 (not asked again at once: too many requests to it fail)"
+        )
         isDown.withLock { $0 = false }
         for _ in 0..<7 { #expect(await Store.failure(stores) == nil) }
         isDown.withLock { $0 = true }

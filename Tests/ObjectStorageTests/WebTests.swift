@@ -79,7 +79,8 @@ struct WebTests {
         let url = try #require(WebURL("https://host/a/b"))
         #expect(url.resolving("http://host/c")?.text == "http://host/c")
         let request = WebRequest(url, name: "https://host/a/b", maximumRedirects: 5)
-        guard case .fail(let error) = request.verdict(status: 302, headers: ["Location": "http://host/c"], body: []) else {
+        guard case .fail(let error) = request.verdict(status: 302, headers: ["Location": "http://host/c"], body: [])
+        else {
             Issue.record("the redirect was followed")
             return
         }
@@ -115,7 +116,8 @@ struct WebTests {
         #expect(server.requests.map(\.offset) == [0, 30_000])
         #expect(server.requests.last?.headers["if-range"] == "\"1\"")
         for headers in [[], [("ETag", "W/\"1\""), ("Accept-Ranges", "bytes")], [("ETag", "\"1\"")]] {
-            let other = try ScriptedServer { [bytes] _, _ in .init(200, headers, body: bytes, ending: .cut(after: 500)) }
+            let other = try ScriptedServer { [bytes] _, _ in .init(200, headers, body: bytes, ending: .cut(after: 500))
+            }
             #expect(
                 try await failure(other.address + "/a")
                     == Failure(
@@ -151,7 +153,9 @@ struct WebTests {
         #expect(server.requests.count == 20 && server.mostRunning <= 3)
     }
 
-    @Test("without a host, or of no known scheme, is refused", arguments: ["http://", "http:///a", "https://h:0/a", "ftp://h/a"])
+    @Test(
+        "without a host, or of no known scheme, is refused",
+        arguments: ["http://", "http:///a", "https://h:0/a", "ftp://h/a"])
     func noURL(text: String) async throws {
         #expect(try await failure(text)?.code == .sourceUnreadable)
     }

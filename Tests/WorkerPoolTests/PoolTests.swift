@@ -51,6 +51,22 @@ import WorkerPool
         #expect(harness.mailbox.now.pids.count == 1)
     }
 
+    @Test func `a job whose result is known is answered without its worker, and takes its time`() throws {
+        let known = StoredResult(digest: Bits128(high: 1, low: 2), body: [9])
+        let harness = try PoolHarness(openSource: { assignment in
+            assignment.key.bits.low == 1 ? .success(OpenedSource(answer: known)) : Place.opened(assignment)
+        })
+        #expect(harness.pool.busyNanoseconds == 0)
+        // A worker that were asked would die of it.
+        #expect(try harness.run("abort", 1) == .recognised(known))
+        #expect(try harness.run("ok", 2).isRecognised)
+        #expect(harness.mailbox.now.pids.count == 1)
+        #expect(harness.pool.statistics()[0].jobsDone == 2)
+        let busy = harness.pool.busyNanoseconds
+        #expect(busy > 0)
+        #expect(harness.pool.busyNanoseconds == busy, "an idle slot is not busy")
+    }
+
     @Test func `the next job's source is not waited for while a job runs`() throws {
         let events = Mutex<[String]>([])
         let areAssigned = DispatchSemaphore(value: 0)

@@ -131,7 +131,7 @@ final class Cluster: Sendable {
         }
         let service = PeerService(
             cluster: clusterIdentity, loop: loop, keys: keys, admin: parts.admin, work: parts.loop, feed: feed,
-            sources: parts.sources.answers(parts.admin.reader))
+            sources: parts.sources.answers(parts.admin.reader), reuse: parts.sources.reuse)
         relay.set(service)
         let configuration = options.membership
         let facts = MemberFacts(

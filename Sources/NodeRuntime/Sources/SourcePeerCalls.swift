@@ -167,14 +167,15 @@ final class SourcePeerCalls: SourcePeers, SpoolPeers {
 
     /// What a node knows of at most `Limits.lookUpCount` jobs; nil when it does not answer.
     func lookUp(
-        _ keys: [JobKey], on node: NodeID, cancellation: SourceCancellation
+        _ keys: [JobKey], on node: NodeID, withResult: Bool, timeout: Duration, cancellation: SourceCancellation
     ) -> [Ocr_V1_JobDetail]? {
         guard case .at(let endpoint) = place(node) else { return nil }
         var message = Ocr_V1_PeerLookUpRequest()
         message.keys = keys.map { Data($0.bits.bytes) }
+        message.withResult = withResult
         let (request, clients) = (message, clients)
         let result = BlockingCall.wait(cancellation) {
-            await clients.lookUp(request, from: endpoint, member: node, timeout: Self.silence)
+            await clients.lookUp(request, from: endpoint, member: node, timeout: timeout)
         }
         return try? result.get().jobs
     }

@@ -3,7 +3,7 @@
 
 package import CloudMetadata
 import Foundation
-import Glibc
+internal import Glibc
 
 /// Where to look.
 package struct CredentialContext: Sendable {

@@ -1,7 +1,7 @@
 // `credential_process` of a profile: a program that prints credentials as JSON.
 
 import Foundation
-import Glibc
+internal import Glibc
 
 enum CredentialProcess {
     static let patience = Duration.seconds(60)

@@ -2,7 +2,7 @@
 
 internal import CloudMetadata
 import Foundation
-import Glibc
+internal import Glibc
 
 /// The task role of ECS, the pod identity of EKS.
 package struct ContainerCredentials: CredentialSource {

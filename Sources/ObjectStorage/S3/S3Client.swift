@@ -143,7 +143,9 @@ private final class S3Request: RequestOrigin {
         {
             return .elsewhere
         }
-        func fail(_ kind: StoreError.Kind, _ text: String) -> AnswerVerdict { .fail(StoreError(kind, "\(name): \(text)")) }
+        func fail(_ kind: StoreError.Kind, _ text: String) -> AnswerVerdict {
+            .fail(StoreError(kind, "\(name): \(text)"))
+        }
         switch (status, error.code) {
         case (404, "NoSuchBucket"): return fail(.missing, "there is no bucket \(location.bucket)")
         case (404, _): return fail(.missing, "there is no such object (\(said)): it was deleted, or never was")

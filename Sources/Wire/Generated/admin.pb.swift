@@ -476,6 +476,16 @@ package nonisolated struct Ocr_V1_WorkStatus: Sendable {
   /// Clears the value of `unreachable`. Subsequent reads from it will return its default value.
   package mutating func clearUnreachable() {self._unreachable = nil}
 
+  /// Jobs that got the result of another job with the same image, since the start of each node; part of `done`.
+  package var reused: UInt64 {
+    get {_reused ?? 0}
+    set {_reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {self._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {self._reused = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -493,6 +503,7 @@ package nonisolated struct Ocr_V1_WorkStatus: Sendable {
   fileprivate var _imagesPerDollar: Double? = nil
   fileprivate var _deferred: UInt64? = nil
   fileprivate var _unreachable: UInt64? = nil
+  fileprivate var _reused: UInt64? = nil
 }
 
 package nonisolated struct Ocr_V1_BatchStatus: Sendable {
@@ -968,6 +979,36 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   package var hasStealing: Bool {_storage._stealing != nil}
   /// Clears the value of `stealing`. Subsequent reads from it will return its default value.
   package mutating func clearStealing() {_uniqueStorage()._stealing = nil}
+
+  /// Jobs that got the result of another job with the same image, since the start.
+  package var reused: UInt64 {
+    get {_storage._reused ?? 0}
+    set {_uniqueStorage()._reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {_storage._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {_uniqueStorage()._reused = nil}
+
+  /// Time that slots waited for the image of a job that they had taken up, since the start.
+  package var waitingSeconds: Double {
+    get {_storage._waitingSeconds ?? 0}
+    set {_uniqueStorage()._waitingSeconds = newValue}
+  }
+  /// Returns true if `waitingSeconds` has been explicitly set.
+  package var hasWaitingSeconds: Bool {_storage._waitingSeconds != nil}
+  /// Clears the value of `waitingSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearWaitingSeconds() {_uniqueStorage()._waitingSeconds = nil}
+
+  /// Its part of the time in which slots had a job, 0...1, over the last minute; left out while none had one.
+  package var waitingShare: Double {
+    get {_storage._waitingShare ?? 0}
+    set {_uniqueStorage()._waitingShare = newValue}
+  }
+  /// Returns true if `waitingShare` has been explicitly set.
+  package var hasWaitingShare: Bool {_storage._waitingShare != nil}
+  /// Clears the value of `waitingShare`. Subsequent reads from it will return its default value.
+  package mutating func clearWaitingShare() {_uniqueStorage()._waitingShare = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1674,6 +1715,16 @@ package nonisolated struct Ocr_V1_JobDetail: @unchecked Sendable {
   package var hasTag: Bool {_storage._tag != nil}
   /// Clears the value of `tag`. Subsequent reads from it will return its default value.
   package mutating func clearTag() {_uniqueStorage()._tag = nil}
+
+  /// The job whose recognition its result repeats.
+  package var reused: String {
+    get {_storage._reused ?? String()}
+    set {_uniqueStorage()._reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {_storage._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {_uniqueStorage()._reused = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2784,7 +2835,7 @@ nonisolated extension Ocr_V1_ClusterStatus: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0\u{2}\u{5}reused\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2807,6 +2858,7 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       case 13: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       case 14: try { try decoder.decodeSingularUInt64Field(value: &self._deferred) }()
       case 15: try { try decoder.decodeSingularUInt64Field(value: &self._unreachable) }()
+      case 20: try { try decoder.decodeSingularUInt64Field(value: &self._reused) }()
       default: break
       }
     }
@@ -2862,6 +2914,9 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     try { if let v = self._unreachable {
       try visitor.visitSingularUInt64Field(value: v, fieldNumber: 15)
     } }()
+    try { if let v = self._reused {
+      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 20)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2881,6 +2936,7 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs._deferred != rhs._deferred {return false}
     if lhs._unreachable != rhs._unreachable {return false}
+    if lhs._reused != rhs._reused {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2952,7 +3008,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0\u{2}\u{9}reused\0\u{3}waiting_seconds\0\u{3}waiting_share\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -3001,6 +3057,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _stealMsP99: Double? = nil
     var _cloudNotice: String? = nil
     var _stealing: Bool? = nil
+    var _reused: UInt64? = nil
+    var _waitingSeconds: Double? = nil
+    var _waitingShare: Double? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3057,6 +3116,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _stealMsP99 = source._stealMsP99
       _cloudNotice = source._cloudNotice
       _stealing = source._stealing
+      _reused = source._reused
+      _waitingSeconds = source._waitingSeconds
+      _waitingShare = source._waitingShare
     }
   }
 
@@ -3121,6 +3183,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 44: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsP99) }()
         case 50: try { try decoder.decodeSingularStringField(value: &_storage._cloudNotice) }()
         case 51: try { try decoder.decodeSingularBoolField(value: &_storage._stealing) }()
+        case 60: try { try decoder.decodeSingularUInt64Field(value: &_storage._reused) }()
+        case 61: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingSeconds) }()
+        case 62: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingShare) }()
         default: break
         }
       }
@@ -3271,6 +3336,15 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._stealing {
         try visitor.visitSingularBoolField(value: v, fieldNumber: 51)
       } }()
+      try { if let v = _storage._reused {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 60)
+      } }()
+      try { if let v = _storage._waitingSeconds {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 61)
+      } }()
+      try { if let v = _storage._waitingShare {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 62)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3326,6 +3400,9 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._stealMsP99 != rhs_storage._stealMsP99 {return false}
         if _storage._cloudNotice != rhs_storage._cloudNotice {return false}
         if _storage._stealing != rhs_storage._stealing {return false}
+        if _storage._reused != rhs_storage._reused {return false}
+        if _storage._waitingSeconds != rhs_storage._waitingSeconds {return false}
+        if _storage._waitingShare != rhs_storage._waitingShare {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -4145,7 +4222,7 @@ nonisolated extension Ocr_V1_ShowResponse: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".JobDetail"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0\u{1}tag\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0\u{1}tag\0\u{2}\u{6}reused\0")
 
   fileprivate class _StorageClass {
     var _line: Ocr_V1_JobLine? = nil
@@ -4162,6 +4239,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _origin: String? = nil
     var _primary: String? = nil
     var _tag: Data? = nil
+    var _reused: String? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4186,6 +4264,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       _origin = source._origin
       _primary = source._primary
       _tag = source._tag
+      _reused = source._reused
     }
   }
 
@@ -4218,6 +4297,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 12: try { try decoder.decodeSingularStringField(value: &_storage._origin) }()
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._primary) }()
         case 14: try { try decoder.decodeSingularBytesField(value: &_storage._tag) }()
+        case 20: try { try decoder.decodeSingularStringField(value: &_storage._reused) }()
         default: break
         }
       }
@@ -4272,6 +4352,9 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._tag {
         try visitor.visitSingularBytesField(value: v, fieldNumber: 14)
       } }()
+      try { if let v = _storage._reused {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 20)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4295,6 +4378,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._origin != rhs_storage._origin {return false}
         if _storage._primary != rhs_storage._primary {return false}
         if _storage._tag != rhs_storage._tag {return false}
+        if _storage._reused != rhs_storage._reused {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -121,6 +121,7 @@ package struct ShowCommand: AsyncParsableCommand {
         let wanted = detail.hasWantedCopies ? " (\(detail.copies.count) of \(detail.wantedCopies))" : ""
         rows.append(("copies", detail.copies.joined(separator: ", ") + wanted))
         if detail.hasNode { rows.append(("node", detail.node)) }
+        if detail.hasReused { rows.append(("reused", "the result of job \(detail.reused), of the same image")) }
         if let result {
             rows += [
                 ("pages", pages(detail.line, result)), ("words", String(result.wordCount)),
