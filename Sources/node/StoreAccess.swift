@@ -1,5 +1,6 @@
 // How this process reaches object stores and web servers: the configuration, the environment, the credentials.
 
+internal import CloudMetadata
 internal import ClusterConfiguration
 internal import ClusterModel
 import Foundation
@@ -13,9 +14,10 @@ enum StoreAccess {
         _ configuration: NodeConfiguration, environment: [String: String] = ProcessInfo.processInfo.environment
     ) throws -> RemoteStores {
         let client = StoreClient(clientOptions(configuration))
+        let context = try context(configuration, environment: environment)
         return RemoteStores(
-            client, addressing: try addressing(configuration, environment: environment),
-            credentials: credentials(configuration, environment: environment))
+            client, addressing: try addressing(configuration, context),
+            credentials: credentials(configuration, context))
     }
 
     static func clientOptions(_ configuration: NodeConfiguration) -> StoreClientOptions {
@@ -32,12 +34,12 @@ enum StoreAccess {
 
     /// Throws `CommandFailure` for an endpoint of the environment that is none.
     static func addressing(
-        _ configuration: NodeConfiguration, environment: [String: String]
+        _ configuration: NodeConfiguration, _ context: CredentialContext
     ) throws -> S3Addressing {
         func first(_ configured: String, _ names: String...) -> (text: String, place: String)? {
             if !configured.isEmpty { return (configured, "[s3] endpoint") }
             for name in names {
-                if let text = environment[name], !text.isEmpty { return (text, name) }
+                if let text = context.environment[name], !text.isEmpty { return (text, name) }
             }
             return nil
         }
@@ -50,32 +52,34 @@ enum StoreAccess {
             }
             addressing.endpoint = url
         }
-        if let (text, _) = first(configuration.s3.region, "AWS_REGION", "AWS_DEFAULT_REGION") {
-            addressing.region = text
+        if !configuration.s3.region.isEmpty {
+            addressing.region = configuration.s3.region
+        } else {
+            do throws(CredentialError) {
+                if let found = try RegionSearch.configured(context) { addressing.region = found.name }
+            } catch {
+                throw CommandFailure(
+                    error.text, hint: "mend it, or set region in [s3]", exitCode: ConfigurationError.exitCode)
+            }
         }
         addressing.usesPathStyle = configuration.s3.usesPathStyle
         addressing.isRequesterPays = configuration.s3.isRequesterPays
         return addressing
     }
 
+    /// As AWS's programs find them; the instance's role only where the machine is known to be one of EC2.
     private static func credentials(
-        _ configuration: NodeConfiguration, environment: [String: String]
+        _ configuration: NodeConfiguration, _ context: CredentialContext
     ) -> any CredentialProvider {
-        if configuration.s3.isAnonymous { return StaticCredentials(nil) }
-        guard let id = environment["AWS_ACCESS_KEY_ID"], let secret = environment["AWS_SECRET_ACCESS_KEY"],
-            !id.isEmpty, !secret.isEmpty
-        else { return MissingCredentials() }
-        let token = environment["AWS_SESSION_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
-        return StaticCredentials(Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: token))
+        configuration.s3.isAnonymous ? StaticCredentials(nil) : CredentialChain(context)
     }
-}
 
-/// Nothing was found to sign with.
-private struct MissingCredentials: CredentialProvider {
-    func credentials() async throws(CredentialError) -> Credentials? {
-        throw CredentialError(
-            "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or anonymous = true in [s3] for a public "
-                + "bucket")
+    /// Where credentials and the region are looked for.
+    private static func context(
+        _ configuration: NodeConfiguration, environment: [String: String]
+    ) throws -> CredentialContext {
+        let cloud = try RunOptions.cloud(configuration.cloud, environment: environment, machine: MachineIdentity())
+        return CredentialContext(environment: environment, instance: cloud?.place)
     }
 }
 

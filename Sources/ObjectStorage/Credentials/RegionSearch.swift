@@ -24,13 +24,7 @@ package enum RegionSearch {
     ///
     /// Throws for a file that cannot be read, or an instance's metadata service that does not answer.
     package static func region(_ context: CredentialContext) async throws(CredentialError) -> FoundRegion? {
-        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-            if let region = context.variable(name) { return try checked(region, name) }
-        }
-        let profile = context.variable("AWS_PROFILE") ?? context.variable("AWS_DEFAULT_PROFILE") ?? "default"
-        if let region = try ProfileFiles(context).setting("region", of: profile) {
-            return try checked(region, "profile \(profile)")
-        }
+        if let configured = try configured(context) { return configured }
         guard let place = context.instance else { return nil }
         let source = "EC2 instance"
         let answer: MetadataAnswer
@@ -43,6 +37,20 @@ package enum RegionSearch {
             let document = try? JSONDecoder().decode(IdentityDocument.self, from: Data(answer.body))
         else { throw CredentialError("region of the \(source): the metadata service gave no identity document") }
         return try checked(document.region, source)
+    }
+
+    /// What the environment or the profile says; asks nobody.
+    ///
+    /// Throws for a file that cannot be read.
+    package static func configured(_ context: CredentialContext) throws(CredentialError) -> FoundRegion? {
+        for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+            if let region = context.variable(name) { return try checked(region, name) }
+        }
+        let profile = context.variable("AWS_PROFILE") ?? context.variable("AWS_DEFAULT_PROFILE") ?? "default"
+        if let region = try ProfileFiles(context).setting("region", of: profile) {
+            return try checked(region, "profile \(profile)")
+        }
+        return nil
     }
 
     /// It becomes part of a host's name.
