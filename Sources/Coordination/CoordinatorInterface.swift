@@ -127,8 +127,8 @@ extension CoordinationMessage {
     /// Whether a node that cannot write may take it.
     var changesNothing: Bool {
         switch self {
-        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
-        case .copies, .catalogueDigest, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
+        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost, .catalogueDigest: true
+        case .copies, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
             .operated:
             false
         }
@@ -141,8 +141,9 @@ extension CoordinatorEffect {
     package var isWithoutCommit: Bool {
         guard case .send(_, let message) = self else { return false }
         switch message {
-        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest: return true
-        case .receipts, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate, .operated: return false
+        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest, .catalogue:
+            return true
+        case .receipts, .admit, .admitted, .steal, .grant, .lost, .operate, .operated: return false
         }
     }
 }
