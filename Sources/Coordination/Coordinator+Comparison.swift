@@ -20,6 +20,8 @@ struct Comparisons: Sendable {
     /// Key lists that were sent, by number: to whom, and of what.
     var lists: [UInt64: SentList] = [:]
     var listCounts: [NodeID: Int] = [:]
+    /// Keys in those lists.
+    var listedKeys: [NodeID: Int] = [:]
     var nextDue: Instant? = .origin
     /// Peers that are there, with the shards of which both are replicas, in a fixed order; nil when that has changed.
     var shared: [(peer: NodeID, shards: [ShardIndex])]?
@@ -29,6 +31,7 @@ struct Comparisons: Sendable {
         let shard: ShardIndex
         let bucket: Int
         let until: Instant
+        let keyCount: Int
         /// For a hand-over: what the list named.
         let stamps: [RecordStamp]?
     }
@@ -37,6 +40,7 @@ struct Comparisons: Sendable {
         offers[id] = nil
         next[id] = nil
         listCounts[id] = nil
+        listedKeys[id] = nil
         lists = lists.filter { $0.value.peer != id }
     }
 
@@ -45,6 +49,7 @@ struct Comparisons: Sendable {
     mutating func remove(_ number: UInt64) -> SentList? {
         guard let list = lists.removeValue(forKey: number) else { return nil }
         listCounts[list.peer, default: 1] -= 1
+        listedKeys[list.peer, default: list.keyCount] -= list.keyCount
         return list
     }
 
@@ -61,8 +66,10 @@ struct Comparisons: Sendable {
 }
 
 extension Coordinator {
-    /// Key lists to one peer that are not answered yet.
+    /// Key lists to one peer that are not answered yet; more of them while they are short.
     private static let listWindow = 64
+    private static let shortListWindow = 512
+    private static let listedKeyWindow = 8_192
     /// How often it is looked whether what was found to be missing has been sent.
     private static let bulkInterval = Duration.milliseconds(100)
 
@@ -149,6 +156,7 @@ extension Coordinator {
         comparisons.offers[peer] = nil
         for shard in answer.equal {
             guard let offered = offer.digests[shard] else { continue }
+            handOver.shards[shard]?.answered.insert(peer)
             comparisons.noteEqual(shard, with: peer)
             if handOver.shards[shard] != nil, try total(shard, ledger: ledger) == offered {
                 handOver.confirm(shard, try ledger.digests(shard), by: peer)
@@ -158,11 +166,13 @@ extension Coordinator {
             guard offer.digests[theirs.shard] != nil, theirs.buckets.count == ShardLayout.bucketCount else { continue }
             if theirs.buckets.allSatisfy({ $0.count == 0 }) { comparisons.noteEqual(theirs.shard, with: peer) }
             let isHandOver = !replicaShards.contains(theirs.shard)
+            handOver.shards[theirs.shard]?.answered.insert(peer)
             let mine = try ledger.digests(theirs.shard)
             for bucket in mine.indices where mine[bucket] == theirs.buckets[bucket] {
                 comparisons.noteEqual(theirs.shard, bucket: bucket, with: peer)
                 if isHandOver { handOver.confirm(theirs.shard, bucket, mine[bucket], by: peer) }
             }
+            if isHandOver, try !handsOverNow(theirs.shard, to: peer, at: now, ledger: ledger) { continue }
             for bucket in mine.indices where mine[bucket] != theirs.buckets[bucket] {
                 if isHandOver, mine[bucket].count == 0 { continue }
                 try sendKeys(
@@ -174,6 +184,12 @@ extension Coordinator {
         comparisons.wake(at: now)
     }
 
+    private func hasRoomForList(to peer: NodeID) -> Bool {
+        let count = comparisons.listCounts[peer, default: 0]
+        if count < Self.listWindow { return true }
+        return count < Self.shortListWindow && comparisons.listedKeys[peer, default: 0] < Self.listedKeyWindow
+    }
+
     /// Sends the keys of a bucket, unless too many lists are on their way to that peer: a later comparison finds it.
     private mutating func sendKeys(
         _ shard: ShardIndex, _ bucket: Int, to peer: NodeID, isHandOver: Bool, at now: Instant, ledger: some Ledger,
@@ -181,7 +197,7 @@ extension Coordinator {
     ) throws(LedgerError) {
         let range = layout.keyRange(shard: shard, bucket: bucket)
         var first = range.lowerBound
-        while comparisons.listCounts[peer, default: 0] < Self.listWindow {
+        while hasRoomForList(to: peer) {
             var stamps = try ledger.stamps(in: first...range.upperBound, limit: Limits.keyListCount + 1)
             let isLast = stamps.count <= Limits.keyListCount
             if !isLast { stamps.removeLast() }
@@ -189,8 +205,9 @@ extension Coordinator {
             let number = takeNumber()
             comparisons.lists[number] = Comparisons.SentList(
                 peer: peer, shard: shard, bucket: bucket, until: now + timing.resend,
-                stamps: isHandOver ? stamps : nil)
+                keyCount: stamps.count, stamps: isHandOver ? stamps : nil)
             comparisons.listCounts[peer, default: 0] += 1
+            comparisons.listedKeys[peer, default: 0] += stamps.count
             send(
                 .keys(
                     KeyList(

@@ -271,11 +271,14 @@ package struct Coordinator: Sendable {
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
         retargeting = nil
-        guard hasPeers else { return }
-        renewHeld(at: now, into: &effects)
-        try compareWithPeers(at: now, ledger: ledger, into: &effects)
-        try handOverStrays(at: now, ledger: ledger, into: &effects)
-        try replicate(at: now, ledger: ledger, into: &effects)
+        if hasPeers {
+            renewHeld(at: now, into: &effects)
+            try compareWithPeers(at: now, ledger: ledger, into: &effects)
+            try handOverStrays(at: now, ledger: ledger, into: &effects)
+            try replicate(at: now, ledger: ledger, into: &effects)
+        }
+        // What others hold is proven by what they say: that needs no commit here.
+        try continueDrain(at: now, ledger: ledger, into: &effects)
         outboxCount = try ledger.outboxCount(nil)
     }
 

@@ -132,9 +132,8 @@ extension CoordinationMessage {
     /// Whether a node that cannot write may take it.
     var changesNothing: Bool {
         switch self {
-        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
-        case .copies, .catalogueDigest, .catalogueConfirmation, .catalogue, .admit, .admitted, .steal, .grant, .renew,
-            .giveBack, .operate, .operated:
+        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost, .catalogueDigest, .catalogueConfirmation: true
+        case .copies, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate, .operated:
             false
         }
     }
@@ -146,9 +145,9 @@ extension CoordinatorEffect {
     package var isWithoutCommit: Bool {
         guard case .send(_, let message) = self else { return false }
         switch message {
-        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest: return true
-        case .receipts, .catalogueConfirmation, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate,
-            .operated:
+        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest, .catalogue:
+            return true
+        case .receipts, .catalogueConfirmation, .admit, .admitted, .steal, .grant, .lost, .operate, .operated:
             return false
         }
     }

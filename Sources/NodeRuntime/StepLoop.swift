@@ -40,6 +40,7 @@ package final class StepLoop: Sendable {
         /// Why the ledger cannot be written now; the loop goes on reading.
         var failing: LedgerError?
         var latestMembers: [ClusterMember]?
+        var drain: (mode: DrainOrder.Mode, deadline: Instant)?
         var finished = false
         var finishWaiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -204,7 +205,24 @@ package final class StepLoop: Sendable {
 
     /// Keeps what a core needs that is made anew.
     func remember(_ input: CoordinatorInput) {
-        if case .members(let list) = input { shared.withLock { $0.latestMembers = list } }
+        switch input {
+        case .members(let list): shared.withLock { $0.latestMembers = list }
+        case .drain(let order):
+            let deadline = now + order.deadline
+            shared.withLock { $0.drain = ($0.drain?.mode ?? order.mode, deadline) }
+        case .cancelDrain: shared.withLock { $0.drain = nil }
+        case .openBatch, .submit, .operate, .pause, .resume, .setClusterPaused, .removeBatch, .finished, .stop, .loads,
+            .message:
+            break
+        }
+    }
+
+    /// The drain under way, with what is left of its time.
+    var latestDrain: DrainOrder? {
+        let now = now
+        return shared.withLock { shared in
+            shared.drain.map { DrainOrder(mode: $0.mode, deadline: max(.zero, $0.deadline - now)) }
+        }
     }
 
     var latestMembers: [ClusterMember]? { shared.withLock { $0.latestMembers } }
