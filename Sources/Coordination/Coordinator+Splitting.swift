@@ -99,7 +99,8 @@ extension Coordinator {
         for (key, split) in splits.sorted(by: { $0.key < $1.key }) {
             guard split.request == nil, let result = split.result else { continue }
             splits[key] = nil
-            try finish(result.slot, split.assignment, .recognised(result.stored), at: now, ledger: ledger, into: &effects)
+            try finish(
+                result.slot, split.assignment, .recognised(result.stored), at: now, ledger: ledger, into: &effects)
         }
     }
 

@@ -87,7 +87,8 @@ package final class Recogniser {
             }
         }
         return Recognition(
-            pages: results, pageCount: decoder.pageCount, sourceSHA256: Array(SHA256.hash(data: image)), engine: Engine.version, models: models)
+            pages: results, pageCount: decoder.pageCount, sourceSHA256: Array(SHA256.hash(data: image)),
+            engine: Engine.version, models: models)
     }
 
     /// What can be refused before the image is looked at.

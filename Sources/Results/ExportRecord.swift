@@ -52,7 +52,8 @@ package struct ExportRecord: Hashable, Sendable {
         let first = result?.pages.first
         return [
             ("job", .text(job)), ("source", .text(source.text)), ("batch", .text(batch)),
-            ("page", JSONValue(page ?? (result == nil ? nil : 1))), ("pages", JSONValue(result.map { $0.filePageCount ?? $0.pages.count })),
+            ("page", JSONValue(page ?? (result == nil ? nil : 1))),
+            ("pages", JSONValue(result.map { $0.filePageCount ?? $0.pages.count })),
             ("outcome", .text(outcome)), ("language", .text(language)), ("text", JSONValue(result?.text)),
             ("confidence", result?.confidence.map { .float($0) } ?? .null), ("words", JSONValue(result?.wordCount)),
             ("width", JSONValue(first?.width)), ("height", JSONValue(first?.height)), ("dpi", JSONValue(first?.dpi)),

@@ -191,7 +191,9 @@ struct SplittingTests {
         try cluster.restart(member)
         try cluster.advance(.seconds(60))
         for _ in 0..<100 {
-            guard let (owner, next) = cluster.members.lazy.compactMap({ owner in owner.running.first.map { (owner, $0) } })
+            guard
+                let (owner, next) = cluster.members.lazy.compactMap({ owner in owner.running.first.map { (owner, $0) } }
+                )
                 .first
             else { break }
             try cluster.end(next, at: owner, next.assignment.specification.pages == .all ? Self.inPart : nil)
