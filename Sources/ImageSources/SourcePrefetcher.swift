@@ -304,6 +304,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
             }
             condition.broadcast()
             condition.unlock()
+            budget.wake()
         }
     }
 

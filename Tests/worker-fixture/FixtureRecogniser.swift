@@ -109,6 +109,10 @@ struct FixtureRecogniser: WorkerRecogniser {
         let model = hello.tessdata + "/eng.traineddata"
         switch what {
         case "tessdata": return ["read=\(probe_open_for_reading(model))"]
+        case "fonts":
+            return SandboxFonts.directories.map { "\($0)=\(probe_open_for_reading($0))" }
+        case "fonts-write":
+            return SandboxFonts.directories.map { "\($0)=\(probe_create($0 + "/worker-test"))" }
         case "readetc":
             return [
                 "passwd=\(probe_open_for_reading("/etc/passwd"))", "beside=\(probe_open_for_reading(beside))",
