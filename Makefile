@@ -67,7 +67,8 @@ install: build ## install to PREFIX=/usr/local (DESTDIR is honoured)
 	esac
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/ocr-cluster'
 	install -m 755 .build/release/node '$(DESTDIR)$(PREFIX)/bin/node'
-	install -m 644 cluster.conf.example LICENSE '$(DESTDIR)$(PREFIX)/share/ocr-cluster/'
+	install -m 644 cluster.conf.example LICENSE packaging/systemd/ocr-node.service packaging/cloud-init/user-data.yaml \
+	    '$(DESTDIR)$(PREFIX)/share/ocr-cluster/'
 
 clean: ## remove what was built and the output of the demo
 	rm -rf .build demo-data

@@ -31,8 +31,9 @@ package struct CloudSettings: Sendable {
 /// Listens to the machine's cloud while the node runs.
 final class CloudNotices: Sendable {
     private struct State {
-        /// What holds now, for people; nil when there is nothing to say.
-        var text: String?
+        /// What holds now, for people: an end, which is never taken back, and advice.
+        var end: String?
+        var caution: String?
         var watching: Task<Void, Never>?
     }
 
@@ -51,13 +52,13 @@ final class CloudNotices: Sendable {
     }
 
     /// "EC2 rebalance recommendation at 12:34:56"; nil when the cloud announces nothing.
-    var text: String? { state.withLock { $0.text } }
+    var text: String? { state.withLock { $0.end ?? $0.caution } }
 
     /// Begins to look. Looks go on until `stop`.
     func start(seed: UInt64) {
         guard let settings else { return }
-        logger.info(
-            "listening to \(settings.place.cloud.title) at \(settings.place.endpoint) (\(settings.place.evidence))")
+        let place = settings.place
+        logger.info("listening to \(place.cloud.title) at \(place.endpoint) (\(place.evidence))")
         let watch = NoticeWatch(settings.place, interval: settings.poll, seed: seed)
         let time = NoticeWatch.systemTime()
         let task = Task { [self] in
@@ -71,19 +72,21 @@ final class CloudNotices: Sendable {
     private func take(_ change: NoticeChange, _ settings: CloudSettings, at now: Instant) async {
         switch change {
         case .ends(let notice):
-            state.withLock { $0.text = notice.reason }
+            state.withLock { $0.end = notice.reason }
             let left = notice.deadline - now
             logger.notice("\(notice.reason): the machine has \(Int(left.inSeconds)) s")
+            // A machine that is taken away does not come back with its data.
+            if drainControl.mode == .restart { _ = drainControl.cancel() }
             await drainControl.begin(
                 DrainWish(
                     deadline: settings.deadline(within: left), endsAtDeadline: true, isFinal: true,
                     reason: notice.reason))
         case .caution(let text):
-            state.withLock { $0.text = text }
+            state.withLock { $0.caution = text }
             logger.notice("\(text): takes no work from others")
             loop.post(.setStealing(false))
         case .cautionWithdrawn:
-            state.withLock { $0.text = nil }
+            state.withLock { $0.caution = nil }
             logger.notice("the recommendation was withdrawn: takes work from others again")
             loop.post(.setStealing(true))
         case .unanswered(let why): logger.warning("no notice of the cloud would be heard: \(why)")

@@ -111,27 +111,25 @@ struct StealingTests {
             try cluster.advance(.seconds(1))
         }
         #expect(asks(idle) == 0 && idle.core.snapshot.held == 0)
-        // Its own work is done by it, and by others.
-        var own: [Int] = []
-        while own.count < 44 {
-            own.append(cluster.number(withPrimary: idle, after: max(own.last ?? -1, numbers.last ?? -1)))
-        }
-        try cluster.submit(own, at: idle)
-        #expect(idle.running.count > 0)
         try cluster.finishAll()
-        #expect(busy.core.counters.stolenIn > 0 && idle.core.counters.stolenIn == 0)
-        let more = (numbers.last ?? 0, own.last ?? 0)
-        var last = max(more.0, more.1)
-        numbers = []
-        while numbers.count < 44 {
-            last = cluster.number(withPrimary: busy, after: last)
-            numbers.append(last)
+        // Its own work is done by it, and by others.
+        var last = numbers.last ?? 0
+        func next(_ primary: MiniCluster.Member) -> [Int] {
+            (0..<44).map { _ in
+                last = cluster.number(withPrimary: primary, after: last)
+                return last
+            }
         }
+        try cluster.submit(next(idle), at: idle)
+        #expect(idle.running.count > 0)
+        try cluster.tellLoads()
+        #expect(busy.core.snapshot.held > 0)
+        try cluster.finishAll()
+        numbers = next(busy)
         try cluster.submit(numbers, at: busy)
         try cluster.tellLoads()
-        #expect(asks(idle) == 0)
+        #expect(asks(idle) == 0 && idle.core.counters.stolenIn == 0)
         try cluster.step(idle, [.setStealing(true)])
-        try cluster.settle()
         #expect(asks(idle) == 1)
         try cluster.finishAll()
         #expect(idle.core.counters.stolenIn > 0)

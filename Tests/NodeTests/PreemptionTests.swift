@@ -179,6 +179,9 @@ struct PreemptionTests {
             return left > 0 && left <= 118
                 && (row?["drain_reason"] as? String)?.hasPrefix("EC2 spot interruption at ") ?? false
         }
+        // The machine goes then: somebody who gives it more time does not move that.
+        b.command("drain", "--deadline", "1h", "--detach")
+        #expect(Self.own(b)["drain_deadline"] as? Double ?? 0 <= 118)
         a.signal(SIGCONT)
         #expect(b.exitCode() == 0, "\(b.log)")
         try c.wait("b has left", seconds: 60) { RunningCluster.states(c)["b"] == "left" }
@@ -239,6 +242,15 @@ struct PreemptionTests {
         #expect(
             try RunOptions.cloud(elsewhere, environment: ["NODE_CLOUD_PROVIDER": "ec2"], machine: Self.nowhere)?.place
                 .endpoint == "http://127.0.0.1:1")
+    }
+
+    @Test func `a drain keeps the margin, at most half of the time, and is over when the time is`() {
+        let place = CloudPlace(cloud: .ec2, evidence: "test")
+        let settings = CloudSettings(place: place, margin: .seconds(10))
+        #expect(settings.deadline(within: .seconds(120)) == .seconds(110))
+        #expect(settings.deadline(within: .seconds(14)) == .seconds(7))
+        #expect(settings.deadline(within: .zero) == .zero)
+        #expect(settings.deadline(within: .seconds(-5)) == .zero)
     }
 
     @Test func `an address without a cloud, and a cloud that nobody knows, are errors`() throws {
