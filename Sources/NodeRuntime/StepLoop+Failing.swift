@@ -60,6 +60,7 @@ extension StepLoop {
         if let members = latestMembers {
             try core.handle(.members(members), at: now, ledger: ledger, into: &effects)
         }
+        if !isStealing { try core.handle(.setStealing(false), at: now, ledger: ledger, into: &effects) }
         if let drain = latestDrain {
             try core.handle(.drain(drain), at: now, ledger: ledger, into: &effects)
         }

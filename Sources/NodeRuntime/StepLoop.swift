@@ -40,6 +40,7 @@ package final class StepLoop: Sendable {
         /// Why the ledger cannot be written now; the loop goes on reading.
         var failing: LedgerError?
         var latestMembers: [ClusterMember]?
+        var isStealing = true
         var drain: (mode: DrainOrder.Mode, deadline: Instant)?
         var finished = false
         var finishWaiters: [CheckedContinuation<Void, Never>] = []
@@ -211,8 +212,9 @@ package final class StepLoop: Sendable {
             let deadline = now + order.deadline
             shared.withLock { $0.drain = ($0.drain?.mode ?? order.mode, deadline) }
         case .cancelDrain: shared.withLock { $0.drain = nil }
-        case .openBatch, .submit, .operate, .pause, .resume, .setClusterPaused, .removeBatch, .finished, .stop, .loads,
-            .message:
+        case .setStealing(let isStealing): shared.withLock { $0.isStealing = isStealing }
+        case .openBatch, .submit, .operate, .pause, .resume, .setClusterPaused, .removeBatch, .counted, .finished, .stop,
+            .loads, .message:
             break
         }
     }
@@ -226,6 +228,9 @@ package final class StepLoop: Sendable {
     }
 
     var latestMembers: [ClusterMember]? { shared.withLock { $0.latestMembers } }
+
+    /// Whether the node was last told to ask others for work.
+    var isStealing: Bool { shared.withLock { $0.isStealing } }
 
     /// Why the ledger cannot be written now; nil while it can.
     package var failing: LedgerError? { shared.withLock { $0.failing } }
