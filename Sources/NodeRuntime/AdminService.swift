@@ -6,7 +6,8 @@
 internal import ClusterModel
 internal import Coordination
 package import GRPCCore
-package import Ledger
+import ImageSources
+internal import Ledger
 package import Wire
 
 /// Serves the commands of this machine.
@@ -19,6 +20,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let searches: BlockingQueue
     let languages: any LanguageCatalogue
     let slotReports: @Sendable () -> [SlotReport]
+    let prefetch: @Sendable () -> PrefetchStatistics
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
     let stopControl: StopControl
@@ -26,9 +28,10 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     /// Set once the node's ports are open.
     let cluster: ClusterReference
 
-    package init(
+    init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
+        prefetch: @escaping @Sendable () -> PrefetchStatistics,
         sandbox: @escaping @Sendable () -> String?,
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
     ) {
@@ -38,6 +41,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.search = search
         self.languages = languages
         self.slotReports = slotReports
+        self.prefetch = prefetch
         self.sandbox = sandbox
         self.stopControl = stopControl
         self.drainControl = drainControl

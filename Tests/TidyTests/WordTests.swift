@@ -26,6 +26,7 @@ import Testing
             "pause before what a busy peer did not take is sent again"
         ),
         ("Sources/NodeRuntime/AdminService+Status.swift", "Task.sleep", "rate of the progress messages"),
+        ("Sources/ObjectStorage/HTTP/RetryPolicy.swift", "Task.sleep", "pause before a store is asked again"),
     ]
 
     private static func sources() throws -> [SourceTree.File] {
