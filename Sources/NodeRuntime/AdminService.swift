@@ -6,7 +6,8 @@
 internal import ClusterModel
 internal import Coordination
 package import GRPCCore
-package import Ledger
+import ImageSources
+internal import Ledger
 package import Wire
 
 /// Serves the commands of this machine.
@@ -20,6 +21,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let languages: any LanguageCatalogue
     let slotReports: @Sendable () -> [SlotReport]
     let slotFigures: @Sendable () -> SlotFigures
+    let prefetch: @Sendable () -> PrefetchStatistics
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
     /// What the cloud announces to this machine; nil when nothing.
@@ -29,10 +31,11 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     /// Set once the node's ports are open.
     let cluster: ClusterReference
 
-    package init(
+    init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
         slotFigures: @escaping @Sendable () -> SlotFigures,
+        prefetch: @escaping @Sendable () -> PrefetchStatistics,
         sandbox: @escaping @Sendable () -> String?, notice: @escaping @Sendable () -> String? = { nil },
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
     ) {
@@ -43,6 +46,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.languages = languages
         self.slotReports = slotReports
         self.slotFigures = slotFigures
+        self.prefetch = prefetch
         self.sandbox = sandbox
         self.notice = notice
         self.stopControl = stopControl

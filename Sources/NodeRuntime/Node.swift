@@ -111,6 +111,7 @@ package struct Node: Sendable {
         }
         opened.sources.open(reader)
         let waiting = WaitingMeter()
+        let prefetcher = opened.sources.prefetcher
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
             slotReports: { executor.reports() },
@@ -118,6 +119,7 @@ package struct Node: Sendable {
                 SlotFigures(
                     times: executor.times(), waitingShare: waiting.share, reused: opened.sources.reuse?.figures.reused)
             },
+            prefetch: { prefetcher.figures() },
             sandbox: { sandbox.text }, notice: { notices.text }, stopControl: stopControl,
             drainControl: drainControl, cluster: reference)
         let fatal = Mutex<NodeFailure?>(nil)

@@ -112,6 +112,8 @@ package struct StatusReport: Sendable {
             ("reused", .known(node.hasReused, node.reused)),
             ("waiting_seconds", .known(node.hasWaitingSeconds, node.waitingSeconds)),
             ("waiting_share", .known(node.hasWaitingShare, node.waitingShare)),
+            ("fetched_images", .known(node.hasFetchedImages, node.fetchedImages)),
+            ("fetched_bytes", .known(node.hasFetchedBytes, node.fetchedBytes)),
             ("drain_reason", .known(node.hasDrainReason, node.drainReason)),
             ("cloud_notice", .known(node.hasCloudNotice, node.cloudNotice)),
             ("stealing", node.hasStealing ? .bool(node.stealing) : .null),

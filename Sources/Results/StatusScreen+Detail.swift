@@ -37,6 +37,11 @@ extension StatusReport {
                     + (node.reused > 0 ? " (\(HumanText.count(node.reused)) reused)" : "")
                     + ", \(count(node.hasFailed, node.failed)) failed"
             ),
+            (
+                "images fetched",
+                "\(count(node.hasFetchedImages, node.fetchedImages)), "
+                    + HumanText.bytes(node.hasFetchedBytes ? node.fetchedBytes : nil)
+            ),
             ("worked off in", time(node.hasSecondsToDrain, node.secondsToDrain)),
             (
                 "shards",

@@ -28,6 +28,7 @@ import Testing
         ("Sources/NodeRuntime/AdminService+Status.swift", "Task.sleep", "rate of the progress messages"),
         ("Sources/CloudMetadata/NoticeWatch.swift", "Task.sleep", "rate of looks at the metadata service"),
         ("Sources/CloudMetadata/SmallExchange.swift", "Task.sleep", "bounds a request from its start to its last byte"),
+        ("Sources/ObjectStorage/HTTP/RetryPolicy.swift", "Task.sleep", "pause before a store is asked again"),
     ]
 
     private static func sources() throws -> [SourceTree.File] {

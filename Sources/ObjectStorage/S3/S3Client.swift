@@ -59,6 +59,9 @@ package final class S3Client: Sendable {
         }
     }
 
+    /// Those with which requests are signed; nil when they are not.
+    package func credentials() async throws(CredentialError) -> Credentials? { try await provider.credentials() }
+
     // MARK: For requests
 
     func region(of bucket: String) -> String { regions.withLock { $0[bucket] } ?? addressing.region }

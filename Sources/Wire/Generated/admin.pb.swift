@@ -1010,6 +1010,25 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `waitingShare`. Subsequent reads from it will return its default value.
   package mutating func clearWaitingShare() {_uniqueStorage()._waitingShare = nil}
 
+  /// Images that came over the network (from other nodes, stores, web servers) since the start, and their bytes.
+  package var fetchedImages: UInt64 {
+    get {_storage._fetchedImages ?? 0}
+    set {_uniqueStorage()._fetchedImages = newValue}
+  }
+  /// Returns true if `fetchedImages` has been explicitly set.
+  package var hasFetchedImages: Bool {_storage._fetchedImages != nil}
+  /// Clears the value of `fetchedImages`. Subsequent reads from it will return its default value.
+  package mutating func clearFetchedImages() {_uniqueStorage()._fetchedImages = nil}
+
+  package var fetchedBytes: UInt64 {
+    get {_storage._fetchedBytes ?? 0}
+    set {_uniqueStorage()._fetchedBytes = newValue}
+  }
+  /// Returns true if `fetchedBytes` has been explicitly set.
+  package var hasFetchedBytes: Bool {_storage._fetchedBytes != nil}
+  /// Clears the value of `fetchedBytes`. Subsequent reads from it will return its default value.
+  package mutating func clearFetchedBytes() {_uniqueStorage()._fetchedBytes = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -3008,7 +3027,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0\u{2}\u{9}reused\0\u{3}waiting_seconds\0\u{3}waiting_share\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0\u{2}\u{9}reused\0\u{3}waiting_seconds\0\u{3}waiting_share\0\u{3}fetched_images\0\u{3}fetched_bytes\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -3060,6 +3079,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _reused: UInt64? = nil
     var _waitingSeconds: Double? = nil
     var _waitingShare: Double? = nil
+    var _fetchedImages: UInt64? = nil
+    var _fetchedBytes: UInt64? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3119,6 +3140,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _reused = source._reused
       _waitingSeconds = source._waitingSeconds
       _waitingShare = source._waitingShare
+      _fetchedImages = source._fetchedImages
+      _fetchedBytes = source._fetchedBytes
     }
   }
 
@@ -3186,6 +3209,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 60: try { try decoder.decodeSingularUInt64Field(value: &_storage._reused) }()
         case 61: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingSeconds) }()
         case 62: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingShare) }()
+        case 63: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedImages) }()
+        case 64: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedBytes) }()
         default: break
         }
       }
@@ -3345,6 +3370,12 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._waitingShare {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 62)
       } }()
+      try { if let v = _storage._fetchedImages {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 63)
+      } }()
+      try { if let v = _storage._fetchedBytes {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 64)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3403,6 +3434,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._reused != rhs_storage._reused {return false}
         if _storage._waitingSeconds != rhs_storage._waitingSeconds {return false}
         if _storage._waitingShare != rhs_storage._waitingShare {return false}
+        if _storage._fetchedImages != rhs_storage._fetchedImages {return false}
+        if _storage._fetchedBytes != rhs_storage._fetchedBytes {return false}
         return true
       }
       if !storagesAreEqual {return false}
