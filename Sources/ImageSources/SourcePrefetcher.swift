@@ -382,8 +382,19 @@ package final class SourcePrefetcher: @unchecked Sendable {
     /// Puts images that arrived, and that nobody waits for, back into the queue: the youngest first, until so many bytes
     /// are free.
     private func makeRoom(_ byteCount: Int) {
-        var dropped: [ResolvedSource] = []
+        let names = giveUp(byteCount)
+        // Only now, with the last reference gone: a thread would find the files still there, and keep them.
         condition.lock()
+        queue.insert(contentsOf: names.reversed(), at: 0)
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Drops images of so many bytes; answers whose they were, the youngest first.
+    private func giveUp(_ byteCount: Int) -> [Name] {
+        var names: [Name] = []
+        condition.lock()
+        defer { condition.unlock() }
         let youngest = entries.sorted { $0.value.ticket.order > $1.value.ticket.order }
         var missing = byteCount
         for (name, entry) in youngest where missing > 0 {
@@ -395,15 +406,12 @@ package final class SourcePrefetcher: @unchecked Sendable {
                 return held === source
             }
             if !isShared { missing -= source.memoryByteCount }
-            dropped.append(source)
+            // `youngest` holds the file until this returns.
             entries[name]?.phase = .queued
-            queue.insert(name, at: 0)
+            names.append(name)
             aheadCount -= 1
             statistics.evictedCount += 1
         }
-        condition.broadcast()
-        condition.unlock()
-        // Closes the files and gives their memory back, without the lock.
-        dropped = []
+        return names
     }
 }

@@ -47,8 +47,8 @@ import WorkerPool
         let harness = try PoolHarness()
         let read = try harness.report("hostile-fonts", 1)
         #expect(!read.isEmpty)
-        // 2: such a directory is not there.
-        for (directory, errno) in read { #expect(["0", "2"].contains(errno), "\(directory) gave \(errno)") }
+        // 21: it was opened, and is a directory; 2: it is not there.
+        for (directory, errno) in read { #expect(["21", "2"].contains(errno), "\(directory) gave \(errno)") }
         for (directory, errno) in try harness.report("hostile-fonts-write", 2) {
             #expect(["1", "13"].contains(errno), "\(directory) gave \(errno)")
         }
