@@ -36,6 +36,15 @@ import Wire
         }
     }
 
+    /// Looks again until the condition holds, on a thread of its own; a generous deadline, no race.
+    private static func settle(_ condition: @escaping @Sendable () -> Bool) async throws {
+        try await BlockingQueue("look").run {
+            let end = Date(timeIntervalSinceNow: 60)
+            while !condition(), Date() < end { poll(nil, 0, 5) }
+        }
+        #expect(condition())
+    }
+
     @Test func `notes go with the next question, or soon without one, and are answered`() async throws {
         let peer = Peer()
         let post = ContentPost(patience: .seconds(60)) { letter, _ in peer.answer(letter) }
@@ -44,8 +53,7 @@ import Wire
         #expect(try await Self.ask(9, post) == nil)
         #expect(peer.letters.withLock { $0.flatMap(\.notes) } == (1...3).map(Self.note))
         post.note(Self.note(4), to: Self.peer)
-        let end = Date(timeIntervalSinceNow: 60)
-        while !peer.letters.withLock({ $0.contains { $0.notes == [Self.note(4)] } }), Date() < end { poll(nil, 0, 5) }
+        try await Self.settle { peer.letters.withLock { $0.contains { $0.notes == [Self.note(4)] } } }
         #expect(peer.letters.withLock { $0.last } == ContentLetter(wanted: [], notes: [Self.note(4)]))
     }
 
@@ -66,10 +74,8 @@ import Wire
         }
         #expect(try await Self.ask(1, slow) == nil)
         #expect(try await Self.ask(2, slow) == nil)
-        let end = Date(timeIntervalSinceNow: 60)
-        while calls.withLock({ $0 }) == 0, Date() < end { poll(nil, 0, 5) }
+        try await Self.settle { gate.withLock { $0 != nil } }
         #expect(calls.withLock { $0 } == 1)
-        while gate.withLock({ $0 == nil }), Date() < end { poll(nil, 0, 5) }
         gate.withLock { $0.take() }?.resume()
     }
 
