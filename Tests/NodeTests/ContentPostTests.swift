@@ -36,6 +36,15 @@ import Wire
         }
     }
 
+    /// Looks again until the condition holds, on a thread of its own; a generous deadline, no race.
+    private static func settle(_ condition: @escaping @Sendable () -> Bool) async throws {
+        try await BlockingQueue("look").run {
+            let end = Date(timeIntervalSinceNow: 60)
+            while !condition(), Date() < end { poll(nil, 0, 5) }
+        }
+        #expect(condition())
+    }
+
     @Test func `notes go with the next question, or soon without one, and are answered`() async throws {
         let peer = Peer()
         let post = ContentPost(patience: .seconds(60)) { letter, _ in peer.answer(letter) }
@@ -44,33 +53,41 @@ import Wire
         #expect(try await Self.ask(9, post) == nil)
         #expect(peer.letters.withLock { $0.flatMap(\.notes) } == (1...3).map(Self.note))
         post.note(Self.note(4), to: Self.peer)
-        let end = Date(timeIntervalSinceNow: 60)
-        while !peer.letters.withLock({ $0.contains { $0.notes == [Self.note(4)] } }), Date() < end { poll(nil, 0, 5) }
+        try await Self.settle { peer.letters.withLock { $0.contains { $0.notes == [Self.note(4)] } } }
         #expect(peer.letters.withLock { $0.last } == ContentLetter(wanted: [], notes: [Self.note(4)]))
     }
 
     @Test func `a peer that does not answer is not asked again for a while`() async throws {
         let peer = Peer()
         peer.isSilent.withLock { $0 = true }
-        let post = ContentPost(patience: .seconds(60)) { letter, _ in peer.answer(letter) }
+        let post = ContentPost(patience: .seconds(600), quiet: .seconds(3_600)) { letter, _ in peer.answer(letter) }
         #expect(try await Self.ask(1, post) == nil)
         #expect(try await Self.ask(2, post) == nil)
         #expect(peer.letters.withLock { $0.map(\.wanted) } == [[Self.content(1)]])
-        // Nor is one whose answers come too late.
-        let gate = Mutex<CheckedContinuation<Void, Never>?>(nil)
-        let calls = Mutex(0)
-        let slow = ContentPost(patience: .milliseconds(1)) { letter, _ in
-            calls.withLock { $0 += 1 }
-            await withCheckedContinuation { continuation in gate.withLock { $0 = continuation } }
+    }
+
+    @Test func `a peer that answers too late is not asked again for a while, one that knows nothing is`() async throws {
+        let asked = Mutex<[ContentKey]>([])
+        let held = Mutex<CheckedContinuation<Void, Never>?>(nil)
+        let slow = ContentPost(patience: .milliseconds(1), quiet: .seconds(3_600)) { letter, _ in
+            asked.withLock { $0 += letter.wanted }
+            await withCheckedContinuation { continuation in held.withLock { $0 = continuation } }
             return []
         }
         #expect(try await Self.ask(1, slow) == nil)
         #expect(try await Self.ask(2, slow) == nil)
-        let end = Date(timeIntervalSinceNow: 60)
-        while calls.withLock({ $0 }) == 0, Date() < end { poll(nil, 0, 5) }
-        #expect(calls.withLock { $0 } == 1)
-        while gate.withLock({ $0 == nil }), Date() < end { poll(nil, 0, 5) }
-        gate.withLock { $0.take() }?.resume()
+        // A note comes through, after which nothing can be on its way.
+        slow.note(Self.note(1), to: Self.peer)
+        try await Self.settle { held.withLock { $0 != nil } }
+        held.withLock { $0.take() }?.resume()
+        #expect(!asked.withLock { $0.contains(Self.content(2)) })
+        let prompt = ContentPost(patience: .seconds(600), quiet: .seconds(3_600)) { letter, _ in
+            asked.withLock { $0 += letter.wanted }
+            return []
+        }
+        #expect(try await Self.ask(3, prompt) == nil)
+        #expect(try await Self.ask(4, prompt) == nil)
+        #expect(asked.withLock { $0.suffix(2) } == [Self.content(3), Self.content(4)])
     }
 
     @Test func `a cancelled question ends at once`() async throws {

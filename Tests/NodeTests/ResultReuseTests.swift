@@ -167,6 +167,7 @@ import Wire
         #expect(Self.take(1, 7, reuse) == .recognise)
         // A second question for the same job, whose worker had ended, does not wait for itself.
         #expect(reuse.answer(Self.assignment(1)) == .recognise)
+        #expect(reuse.figures.followed == 0)
         let followers = (2...3).map { number in Later { Self.take(number, 7, reuse) } }
         settle { reuse.followingFigure == 2 }
         reuse.ended(Self.assignment(1), .failed(Failure(.workerCrashed, "x")))

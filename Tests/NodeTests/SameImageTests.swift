@@ -66,10 +66,15 @@ struct SameImageTests {
         #expect(Self.recognised(node.rows("psm")).count == 1)
         #expect(Self.recognised(node.rows("language")).count == 1)
 
-        // What an operator wants again is recognised again.
-        #expect(node.command("retry", copy).exitCode == 0)
+        // What an operator wants again is recognised again, although the image is known with that language by now.
+        let redone = node.command("relabel", "--language", "deu", "--match", "*/b.webp", "--batch", "x", "--redo")
+        #expect(redone.exitCode == 0, "\(redone.errors)")
         #expect(node.command("wait", "--batch", "x", "--timeout", "60s").exitCode == 0)
-        #expect(node.rows("x").first { $0["job"] as? String == copy }?["reused"] is NSNull)
+        let again = try #require(node.rows("x").first { ($0["source"] as? String)?.hasSuffix("/b.webp") == true })
+        #expect(again["language"] as? String == "deu")
+        #expect(again["reused"] is NSNull)
+        Self.submit(node, folder + "/b.webp", "--batch", "known", "--language", "deu")
+        #expect(Self.recognised(node.rows("known")).isEmpty)
 
         // The index is gone after a restart: that costs a recognition.
         #expect(node.end(SIGTERM) == 0)

@@ -45,10 +45,17 @@ import Wire
         let lines = try scratch.text(export(.jsonl, "x.jsonl"))
         #expect(
             lines == #"""
-                {"job":"000102030405060708090a0b0c0d0e0f","source":"/scans/a/one, \"1\".png","batch":"b","page":1,"pages":2,"outcome":"done","language":"deu","text":"Grüße, \"Welt\"\n\f","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"sha256":"abababababababababababababababababababababababababababababababab","engine":"tesseract 5.3.0","models":"deu:1a2b3c4d","profile":"00ff","node":"n1","attempts":1,"milliseconds":12,"reason":null,"blank":false,"page_results":[{"page":1,"text":"Grüße, \"Welt\"\n","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"blank":false},{"page":2,"text":"","confidence":null,"words":0,"width":10,"height":20,"dpi":70,"rotation":0,"blank":true}]}
-                {"job":"100102030405060708090a0b0c0d0e0f","source":"file:///scans/a/b%0A%FF.png","batch":"b","page":null,"pages":null,"outcome":"failed","language":"eng","text":null,"confidence":null,"words":null,"width":null,"height":null,"dpi":null,"rotation":null,"sha256":null,"engine":null,"models":null,"profile":null,"node":null,"attempts":3,"milliseconds":null,"reason":"undecodable: no"}
+                {"job":"000102030405060708090a0b0c0d0e0f","source":"/scans/a/one, \"1\".png","batch":"b","page":1,"pages":2,"outcome":"done","language":"deu","text":"Grüße, \"Welt\"\n\f","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"sha256":"abababababababababababababababababababababababababababababababab","engine":"tesseract 5.3.0","models":"deu:1a2b3c4d","profile":"00ff","node":"n1","attempts":1,"milliseconds":12,"reason":null,"reused":null,"blank":false,"page_results":[{"page":1,"text":"Grüße, \"Welt\"\n","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"blank":false},{"page":2,"text":"","confidence":null,"words":0,"width":10,"height":20,"dpi":70,"rotation":0,"blank":true}]}
+                {"job":"100102030405060708090a0b0c0d0e0f","source":"file:///scans/a/b%0A%FF.png","batch":"b","page":null,"pages":null,"outcome":"failed","language":"eng","text":null,"confidence":null,"words":null,"width":null,"height":null,"dpi":null,"rotation":null,"sha256":null,"engine":null,"models":null,"profile":null,"node":null,"attempts":3,"milliseconds":null,"reason":"undecodable: no","reused":null}
 
                 """#)
+    }
+
+    @Test func `a job that has the result of another one names it`() throws {
+        var record = Self.records[0]
+        record.result?.reused = JobKey(Bits128(high: 0xAB, low: 1))
+        let line = try scratch.text(export(.jsonl, "reused.jsonl", [record]))
+        #expect(line.contains(#""reused":"00000000000000ab0000000000000001","#))
     }
 
     @Test func `CSV has the same columns, quoted as RFC 4180 says`() throws {

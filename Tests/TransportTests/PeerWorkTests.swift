@@ -231,7 +231,7 @@ import Wire
                 offer, to: endpoint, member: node(1), timeout: Loopback.patience
             ).get()
             #expect(answer.wanted == [0, 1])
-            #expect(handler.work.withLock { $0.callers } == Array(repeating: node(2), count: 7))
+            #expect(handler.work.withLock { $0.callers } == Array(repeating: node(2), count: 8))
         }
     }
 

@@ -37,20 +37,21 @@ final class ContentPost: Sendable {
     private let boxes = Mutex<[NodeID: Box]>([:])
     private let call: @Sendable (ContentLetter, NodeID) async -> [ContentNote]?
     private let patience: Duration
+    private let quiet: Duration
 
     /// How long notes wait for others.
     private static let linger = DispatchTimeInterval.milliseconds(20)
-    /// How long a peer that did not answer in time is not asked.
-    private static let quiet = Duration.seconds(5)
 
     /// - Parameters:
     ///   - patience: how long a question may take.
+    ///   - quiet: how long a peer that did not answer in time is not asked.
     ///   - call: makes one call, bounded in time; nil when it was not answered.
     init(
-        patience: Duration = .milliseconds(50),
+        patience: Duration = .milliseconds(50), quiet: Duration = .seconds(5),
         call: @escaping @Sendable (ContentLetter, NodeID) async -> [ContentNote]?
     ) {
         self.patience = patience
+        self.quiet = quiet
         self.call = call
     }
 
@@ -97,7 +98,7 @@ final class ContentPost: Sendable {
     }
 
     private func keepQuiet(_ peer: NodeID) {
-        let until = DispatchTime.now().uptimeNanoseconds &+ UInt64(Self.quiet.nanoseconds)
+        let until = DispatchTime.now().uptimeNanoseconds &+ UInt64(quiet.nanoseconds)
         boxes.withLock { $0[peer, default: Box()].quietUntil = until }
     }
 
