@@ -111,8 +111,8 @@ let package = Package(
         .target(
             name: "NodeRuntime",
             dependencies: [
-                "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR", "Transport", "Wire",
-                "WorkerPool",
+                "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR", "Submission", "Transport",
+                "Wire", "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
@@ -122,7 +122,8 @@ let package = Package(
             name: "ClusterConfiguration",
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
-        .target(name: "Submission", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .target(name: "CFolderFacts"),
+        .target(name: "Submission", dependencies: ["CFolderFacts", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
             dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],

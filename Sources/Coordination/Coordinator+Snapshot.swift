@@ -14,6 +14,11 @@ extension Coordinator {
         typicalDuration.map { $0.inSeconds * Double(unstarted + held.waitingCount) / Double(max(1, slots.count)) }
     }
 
+    private var servingNodes: [NodeID] {
+        guard isSettled else { return [] }
+        return members.filter { $0.value.isAlive && $0.value.standing == .serving }.keys.sorted()
+    }
+
     package var snapshot: CoordinatorSnapshot {
         var running: [BatchID: Int] = [:]
         for slot in slots {
@@ -31,7 +36,8 @@ extension Coordinator {
             isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: unstarted,
             secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
             replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
-            strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)
+            strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress,
+            watches: watches, servingNodes: servingNodes)
     }
 
     /// What must hold after every step; checked by tests and the simulator. Returns the first violation.

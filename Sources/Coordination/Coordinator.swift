@@ -175,6 +175,11 @@ package struct Coordinator: Sendable {
             effects.append(.reply(request, .done))
         case .removeBatch(let request, let name):
             effects.append(.reply(request, try remove(name, ledger: ledger, into: &effects)))
+        case .startWatches(let request, let watches):
+            effects.append(.reply(request, try start(watches, ledger: ledger, into: &effects)))
+        case .stopWatches(let request, let selection):
+            effects.append(.reply(request, try stop(selection, ledger: ledger, into: &effects)))
+        case .claimWatch(let watch, let folder): try claim(watch, folder, ledger: ledger, into: &effects)
         case .drain(let order): beginDrain(order, at: now, into: &effects)
         case .cancelDrain: cancelDrain(at: now, into: &effects)
         case .finished(let slot, let assignment, let outcome):

@@ -6,7 +6,7 @@
 internal import ClusterModel
 internal import Coordination
 package import GRPCCore
-package import Ledger
+internal import Ledger
 package import Wire
 
 /// Serves the commands of this machine.
@@ -25,12 +25,15 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let drainControl: DrainControl
     /// Set once the node's ports are open.
     let cluster: ClusterReference
+    /// Set once the node runs watches.
+    let watching: WatchSupervisorReference
 
-    package init(
+    init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
         sandbox: @escaping @Sendable () -> String?,
-        stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
+        stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference,
+        watching: WatchSupervisorReference
     ) {
         self.facts = facts
         self.loop = loop
@@ -42,6 +45,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.stopControl = stopControl
         self.drainControl = drainControl
         self.cluster = cluster
+        self.watching = watching
         reads = BlockingQueue("ledger-reads")
         searches = BlockingQueue("ledger-search")
     }

@@ -107,10 +107,11 @@ package struct Node: Sendable {
         } catch {
             throw Self.failure(error)
         }
+        let watching = WatchSupervisorReference()
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
             slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
-            drainControl: drainControl, cluster: reference)
+            drainControl: drainControl, cluster: reference, watching: watching)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
@@ -132,6 +133,9 @@ package struct Node: Sendable {
         reference.set(cluster)
         let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop)
         load.start()
+        let supervisor = WatchSupervisor(service: service, loop: loop, logger: logger)
+        watching.set(supervisor)
+        supervisor.start()
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name, isFirst in
             guard isFirst else {
@@ -150,6 +154,7 @@ package struct Node: Sendable {
                 "node \(facts.name) (\(facts.id)) is ready: \(facts.slotCount) workers, \(options.dataDirectory)"
             )
             await stopControl.requested()
+            supervisor.stop()
             await stop(loop, opened, stopControl)
             load.stop()
             await cluster.stop(comesBack: drainControl.mode == .restart || renewal.reason != nil)
@@ -315,6 +320,8 @@ package struct Node: Sendable {
         case .backedUp(let key, let peer): logger.info("job \(key) takes long: \(peer) runs it too")
         case .shardDropped(let shard): logger.debug("shard \(shard.rawValue) is handed over")
         case .drainPhase(let phase): logger.info("drain: \(phase.rawValue)")
+        case .watchTakenOver(let id, let source, let peer):
+            logger.notice("watch \(id) is taken over from \(peer), which is away [\(source.text)]")
         }
     }
 

@@ -48,6 +48,7 @@ package struct StatusReport: Sendable {
             ("complete", .bool(work.complete)), ("unknown_shards", .unsigned(work.unknownShards)),
             ("deferred", .known(work.hasDeferred, work.deferred)),
             ("unreachable", .known(work.hasUnreachable, work.unreachable)),
+            ("watches", .known(work.hasWatches, work.watches)),
         ])
     }
 

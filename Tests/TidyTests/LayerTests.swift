@@ -22,7 +22,7 @@ import Testing
         "CloudMetadata": ["ClusterModel"],
         "ObjectStorage": ["ClusterModel", "CloudMetadata"],
         "ImageSources": ["ClusterModel", "CMemoryFile"],
-        "Submission": ["ClusterModel"],
+        "Submission": ["ClusterModel", "CFolderFacts"],
         "Results": ["ClusterModel", "Ledger", "Wire"],
         "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [

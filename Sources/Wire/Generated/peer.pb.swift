@@ -359,6 +359,12 @@ package nonisolated struct Ocr_V1_ReportResponse: @unchecked Sendable {
     set {_uniqueStorage()._batchReports = newValue}
   }
 
+  /// How the watches go that this node runs.
+  package var watches: [Ocr_V1_WatchProgress] {
+    get {_storage._watches}
+    set {_uniqueStorage()._watches = newValue}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1356,7 +1362,7 @@ nonisolated extension Ocr_V1_ReportRequest: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReportResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0\u{3}primary_shards\0\u{3}replica_shards\0\u{3}synced_shards\0\u{3}stray_shards\0\u{3}batch_reports\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0\u{3}primary_shards\0\u{3}replica_shards\0\u{3}synced_shards\0\u{3}stray_shards\0\u{3}batch_reports\0\u{1}watches\0")
 
   fileprivate class _StorageClass {
     var _node: Ocr_V1_NodeStatus? = nil
@@ -1367,6 +1373,7 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
     var _syncedShards: [UInt64] = []
     var _strayShards: [UInt64] = []
     var _batchReports: [Ocr_V1_ReportBatch] = []
+    var _watches: [Ocr_V1_WatchProgress] = []
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -1385,6 +1392,7 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
       _syncedShards = source._syncedShards
       _strayShards = source._strayShards
       _batchReports = source._batchReports
+      _watches = source._watches
     }
   }
 
@@ -1411,6 +1419,7 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
         case 6: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._syncedShards) }()
         case 7: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._strayShards) }()
         case 8: try { try decoder.decodeRepeatedMessageField(value: &_storage._batchReports) }()
+        case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._watches) }()
         default: break
         }
       }
@@ -1447,6 +1456,9 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
       if !_storage._batchReports.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._batchReports, fieldNumber: 8)
       }
+      if !_storage._watches.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._watches, fieldNumber: 9)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -1464,6 +1476,7 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
         if _storage._syncedShards != rhs_storage._syncedShards {return false}
         if _storage._strayShards != rhs_storage._strayShards {return false}
         if _storage._batchReports != rhs_storage._batchReports {return false}
+        if _storage._watches != rhs_storage._watches {return false}
         return true
       }
       if !storagesAreEqual {return false}
