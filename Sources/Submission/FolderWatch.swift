@@ -48,7 +48,11 @@ package protocol FolderWatchTarget: AnyObject {
 package final class FolderWatch: @unchecked Sendable {
     private struct Unsettled {
         let fingerprint: SourceFingerprint
+        /// Since when it has been so.
         let since: Int64
+        /// When it is looked at again, and after which pause.
+        var due: Int64
+        var pause: Int64
     }
 
     private let root: [UInt8]
@@ -77,6 +81,8 @@ package final class FolderWatch: @unchecked Sendable {
     private static let second: Int64 = 1_000_000_000
     /// Files that could not be handed over are tried again, and a folder that is away is looked for again, after this.
     private static let retryNanoseconds = 5 * second
+    /// The kernel tells of a closed file a moment before it takes the writer away.
+    private static let closingNanoseconds = 20 * second / 1_000
     /// A look that took so long is followed by a pause of at least so many times that.
     private static let restFactor: Int64 = 10
 
@@ -221,10 +227,20 @@ package final class FolderWatch: @unchecked Sendable {
         if isComplete(path, fingerprint, isClosed: isClosed) {
             unsettled[path] = nil
             ready.append(WatchedFile(path: path, fingerprint: fingerprint))
-        } else if unsettled[path]?.fingerprint != fingerprint, unsettled.count < Limits.watchUnsettledCount {
-            unsettled[path] = Unsettled(fingerprint: fingerprint, since: Self.now())
-            nextSettling = min(nextSettling, Self.now() + interval)
+        } else {
+            wait(for: path, fingerprint, isClosed: isClosed)
         }
+    }
+
+    private func wait(for path: [UInt8], _ fingerprint: SourceFingerprint, isClosed: Bool) {
+        let now = Self.now()
+        let before = unsettled[path]
+        guard before != nil || unsettled.count < Limits.watchUnsettledCount else { return }
+        let pause =
+            isClosed ? Self.closingNanoseconds : before.map { min($0.pause * 2, interval) } ?? interval
+        let since = before.flatMap { $0.fingerprint == fingerprint ? $0.since : nil } ?? now
+        unsettled[path] = Unsettled(fingerprint: fingerprint, since: since, due: now + pause, pause: pause)
+        nextSettling = min(nextSettling, now + pause)
     }
 
     private func isComplete(_ path: [UInt8], _ fingerprint: SourceFingerprint, isClosed: Bool) -> Bool {
@@ -266,22 +282,15 @@ package final class FolderWatch: @unchecked Sendable {
     private func settle() {
         let now = Self.now()
         guard now >= nextSettling else { return }
-        nextSettling = .max
-        for (path, entry) in unsettled {
-            guard now - entry.since >= interval else {
-                nextSettling = min(nextSettling, entry.since + interval)
-                continue
-            }
-            guard let found = DirectoryWalk.look(at: path) else {
+        for (path, entry) in unsettled where now >= entry.due {
+            guard case .file(let path, let fingerprint)? = DirectoryWalk.look(at: path) else {
                 unsettled[path] = nil
                 continue
             }
-            if case .skipped = found { unsettled[path] = nil }
-            note(found, isClosed: false)
+            consider(path, fingerprint, isClosed: false)
             if ready.count >= Limits.submissionChunkCount { flush() }
-            // One that this machine writes to is told of when its writer closes it; until then it is looked at again.
-            if unsettled[path] != nil { nextSettling = min(nextSettling, now + interval) }
         }
+        nextSettling = unsettled.values.map(\.due).min() ?? .max
     }
 
     /// Hands over what is complete.

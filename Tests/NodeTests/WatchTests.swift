@@ -9,7 +9,6 @@ struct WatchCommandTests {
     /// A folder that fills with copies of a sample.
     final class Inbox {
         let path: String
-        private let sample = Places.repository + "/Samples/images"
         private(set) var count = 0
 
         init(_ parent: String) throws {
@@ -36,7 +35,7 @@ struct WatchCommandTests {
         private static let images: [String] = {
             let samples = Places.repository + "/Samples"
             let names = FileManager.default.enumerator(atPath: samples)?.compactMap { $0 as? String } ?? []
-            return names.filter { $0.hasSuffix(".png") }.sorted().map { samples + "/" + $0 }
+            return names.filter { $0.hasSuffix("_keystone.png") }.sorted().map { samples + "/" + $0 }
         }()
     }
 
