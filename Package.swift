@@ -102,6 +102,9 @@ let package = Package(
             dependencies: [
                 "CloudMetadata", "ClusterModel", httpClient,
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: strict),
         .target(
@@ -111,8 +114,8 @@ let package = Package(
         .target(
             name: "NodeRuntime",
             dependencies: [
-                "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR", "Submission", "Transport",
-                "Wire", "WorkerPool",
+                "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR", "ObjectStorage",
+                "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
@@ -123,7 +126,9 @@ let package = Package(
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
         .target(name: "CFolderFacts"),
-        .target(name: "Submission", dependencies: ["CFolderFacts", "ClusterModel"], swiftSettings: strict),
+        .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
+        .target(
+            name: "Submission", dependencies: ["CFolderFacts", "CInflate", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
             dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
@@ -131,8 +136,8 @@ let package = Package(
         .executableTarget(
             name: "node",
             dependencies: [
-                "CWorkerSandbox", "ClusterModel", "ClusterConfiguration", "Membership", "NodeRuntime", "OCR", "Results",
-                "Submission", "Transport", "Wire", "WorkerPool",
+                "CWorkerSandbox", "ClusterModel", "ClusterConfiguration", "Membership", "NodeRuntime", "OCR",
+                "ObjectStorage", "Results", "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
@@ -233,6 +238,12 @@ let package = Package(
         .testTarget(
             name: "ImageSourcesTests",
             dependencies: ["CMemoryFile", "ClusterModel", "ImageSources"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageTests",
+            dependencies: [
+                "ClusterModel", "ObjectStorage", .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             swiftSettings: strict),
         .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
         .testTarget(

@@ -4,7 +4,7 @@
 # Debian and Ubuntu only; says what it installs. Where it may not install, it prints the command and ends with 1.
 set -euo pipefail
 
-build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev
+build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev zlib1g-dev
     tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra)
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;

@@ -62,7 +62,8 @@ extension SeededGenerator {
             priority: count(-1_000...1_000),
             fingerprint: isLucky()
                 ? SourceFingerprint(
-                    byteCount: Int64(bitPattern: number()), modifiedNanoseconds: Int64(bitPattern: number())) : nil,
+                    byteCount: Int64(bitPattern: number()), modifiedNanoseconds: Int64(bitPattern: number()),
+                    tag: isLucky() ? list(1...40) { UInt8(truncatingIfNeeded: $0.next()) } : nil) : nil,
             origin: isLucky() ? node() : nil)
     }
 

@@ -17,6 +17,7 @@ package struct ConfigurationKey: Sendable {
         case byteCount(Property<Int>, ClosedRange<Int>)
         case duration(Property<Duration>, ClosedRange<Duration>)
         case decimal(Property<Double>, ClosedRange<Double>)
+        case flag(Property<Bool>)
         case text(Property<String>, Text)
         /// An array of texts.
         case texts(Property<[String]>, Text, atMost: Int)
@@ -35,6 +36,8 @@ package struct ConfigurationKey: Sendable {
         case address
         /// "HOST[:PORT]".
         case seed
+        /// "http(s)://HOST[:PORT][/PATH]" or empty.
+        case storeURL
     }
 
     /// The table that holds it, nil at the top of the file.
@@ -67,6 +70,7 @@ package struct ConfigurationKey: Sendable {
         case .byteCount(let path, _): "\"\(Quantity.text(byteCount: configuration[keyPath: path]))\""
         case .duration(let path, _): "\"\(Quantity.text(configuration[keyPath: path]))\""
         case .decimal(let path, _): "\(configuration[keyPath: path])"
+        case .flag(let path): configuration[keyPath: path] ? "true" : "false"
         case .text(let path, _): "\"\(configuration[keyPath: path])\""
         case .texts(let path, _, _):
             "[" + configuration[keyPath: path].map { "\"\($0)\"" }.joined(separator: ", ") + "]"
@@ -187,5 +191,5 @@ extension ConfigurationKey {
             ConfigurationKey("listen", "address", .text(\.listen.address, .address), "address for other nodes"),
             ConfigurationKey(
                 "listen", "advertise", .text(\.listen.advertise, .address), "address that other nodes are told"),
-        ] + membership
+        ] + membership + stores
 }

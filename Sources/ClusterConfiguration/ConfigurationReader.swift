@@ -73,6 +73,9 @@ struct ConfigurationReader {
             }
         case .decimal(let property, let range):
             configuration[keyPath: property] = try decimal(value, key, range)
+        case .flag(let property):
+            guard let flag = value.bool else { throw wrongType(value, key, "true or false") }
+            configuration[keyPath: property] = flag
         case .texts(let property, let text, let limit):
             configuration[keyPath: property] = try texts(value, key, text, atMost: limit)
         case .text(let property, let text):

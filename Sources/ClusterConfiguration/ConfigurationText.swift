@@ -11,6 +11,7 @@ extension ConfigurationKey.Text {
             "1...63 letters, digits, '.', '_' or '-'" + (mayBeEmpty ? ", or \"\"" : "")
         case .language: "names of language models such as \"eng\" or \"deu+eng\""
         case .address: "\"ADDRESS:PORT\" (an IPv6 address in brackets), or \"\""
+        case .storeURL: "\"http://HOST\" or \"https://HOST\", perhaps with :PORT and /PATH, or an empty text"
         case .seed: "\"HOST\" or \"HOST:PORT\" (an IPv6 address in brackets)"
         }
     }
@@ -30,6 +31,7 @@ extension ConfigurationKey.Text {
         case .language: LanguageSpecification.names(in: text) != nil
         case .address: text.isEmpty || AddressText.isAddress(text)
         case .seed: AddressText.isSeed(text)
+        case .storeURL: text.isEmpty || Self.isStoreURL(text)
         }
     }
 }
@@ -73,5 +75,15 @@ package enum AddressText {
     private static func isNumeric(_ host: String, _ family: CInt) -> Bool {
         var address = in6_addr()
         return inet_pton(family, host, &address) == 1
+    }
+}
+
+extension ConfigurationKey.Text {
+    /// As far as a text can be checked without reading it as a URL.
+    private static func isStoreURL(_ text: String) -> Bool {
+        guard let scheme = ["http://", "https://"].first(where: text.hasPrefix) else { return false }
+        let rest = text.dropFirst(scheme.count)
+        return !rest.isEmpty && !rest.hasPrefix("/") && !rest.hasPrefix(":")
+            && rest.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && !"?#@\\".utf8.contains($0) }
     }
 }

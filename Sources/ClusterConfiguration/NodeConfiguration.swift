@@ -22,6 +22,8 @@ package struct NodeConfiguration: Hashable, Sendable {
     package var log = Log()
     package var listen = Listen()
     package var membership = Membership()
+    package var s3 = ObjectStore()
+    package var http = Web()
 
     package init() {}
 

@@ -4,6 +4,8 @@
 package enum Limits {
     /// Longest source reference (a path of 4,096 bytes, or a URL).
     package static let sourceByteCount = 8_192
+    /// Longest ETag of a source; a longer one is not kept.
+    package static let sourceTagByteCount = 256
     /// Longest batch name, in UTF-8 bytes.
     package static let batchNameByteCount = 200
     /// Longest language specification ("deu+eng+…").

@@ -199,7 +199,7 @@ extension Coordinator {
             shards.insert(layout.shard(of: entry.key))
             if let existing = try ledger.record(entry.key) {
                 guard let before = existing.specification.fingerprint,
-                    let after = entry.specification.fingerprint, before != after
+                    let after = entry.specification.fingerprint, after.isOther(than: before)
                 else {
                     admission.known += 1
                     // Admitted a moment ago, here or by a primary that is gone, and the answer was lost: who has it is

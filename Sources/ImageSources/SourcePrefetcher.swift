@@ -25,7 +25,7 @@ package struct PrefetchStatistics: Hashable, Sendable {
     package var waits = 0
     /// Time that slots waited, in nanoseconds.
     package var waitedNanoseconds: Int64 = 0
-    /// Bytes that came from other nodes, and how many images they were.
+    /// Bytes that came from other nodes, stores and web servers, and how many images they were.
     package var fetchedBytes: Int64 = 0
     package var fetchedCount = 0
     /// Images given up again to make room for one that a slot waited for.
@@ -284,7 +284,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
         let result = resolver.resolve(
             assignment.key, assignment.specification, cancellation: ticket.cancellation,
             grant: { budget.grant($0, to: ticket, makeRoom: makeRoom) })
-        if case .success(let source) = result, case .fetched = source.way {
+        if case .success(let source) = result, source.way.isFetched {
             condition.lock()
             statistics.fetchedCount += 1
             statistics.fetchedBytes += source.byteCount

@@ -235,6 +235,7 @@ extension AdminService {
             if let fingerprint = record.specification.fingerprint {
                 detail.byteCount = fingerprint.byteCount
                 detail.modifiedNanoseconds = fingerprint.modifiedNanoseconds
+                if let tag = fingerprint.tag { detail.tag = Data(tag) }
             }
             if let origin = record.specification.origin { detail.origin = nodeName(origin) }
             if let name = recogniser(of: entry.result) { detail.node = name }

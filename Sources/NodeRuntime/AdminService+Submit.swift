@@ -134,8 +134,10 @@ extension AdminService {
                 rejection.reason = reason
                 progress.rejected.append(rejection)
             }
-            guard source.isPath, source.bytes.count <= Limits.sourceByteCount, !source.bytes.contains(0) else {
-                reject("not an absolute path of at most \(Limits.sourceByteCount) bytes")
+            guard source.isPath || source.remoteScheme != nil, source.bytes.count <= Limits.sourceByteCount,
+                !source.bytes.contains(0)
+            else {
+                reject("not an absolute path or an s3://, http:// or https:// URL of at most \(Limits.sourceByteCount) bytes")
                 continue
             }
             let language = entry.hasLanguage && !entry.language.isEmpty ? entry.language : batch.language
@@ -153,7 +155,9 @@ extension AdminService {
             }
             let fingerprint =
                 entry.hasByteCount && entry.hasModifiedNanoseconds
-                ? SourceFingerprint(byteCount: entry.byteCount, modifiedNanoseconds: entry.modifiedNanoseconds) : nil
+                ? SourceFingerprint(
+                    byteCount: entry.byteCount, modifiedNanoseconds: entry.modifiedNanoseconds,
+                    tag: entry.hasTag ? Array(entry.tag) : nil) : nil
             submissions.append(
                 Submission(
                     key: JobKeys.key(batch: batch.id, source: source, pages: .all),
@@ -193,13 +197,19 @@ extension AdminService {
                 }
                 continue
             }
-            let before =
-                detail.hasByteCount && detail.hasModifiedNanoseconds
-                ? SourceFingerprint(
-                    byteCount: detail.byteCount, modifiedNanoseconds: detail.modifiedNanoseconds) : nil
+            let before = detail.fingerprint
             let after = submission.specification.fingerprint
-            if let before, let after, before != after { admission.changed += 1 } else { admission.known += 1 }
+            if let before, let after, after.isOther(than: before) { admission.changed += 1 } else { admission.known += 1 }
         }
         return admission
+    }
+}
+
+extension Ocr_V1_JobDetail {
+    /// The file as it was submitted, where that is known.
+    var fingerprint: SourceFingerprint? {
+        guard hasByteCount, hasModifiedNanoseconds else { return nil }
+        return SourceFingerprint(
+            byteCount: byteCount, modifiedNanoseconds: modifiedNanoseconds, tag: hasTag ? Array(tag) : nil)
     }
 }

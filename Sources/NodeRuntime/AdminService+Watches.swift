@@ -5,6 +5,7 @@ internal import Coordination
 import Foundation
 package import GRPCCore
 internal import Ledger
+internal import ObjectStorage
 internal import Submission
 package import Wire
 
@@ -31,7 +32,7 @@ extension AdminService {
                 languageRules: rules, priority: Int(header.priority),
                 intervalSeconds: request.intervalSeconds == 0
                     ? Limits.watchIntervalDefaultSeconds : request.intervalSeconds,
-                queueURL: request.queueURL, origin: facts.id, folder: try await folder(of: source),
+                queueURL: request.queueURL, origin: facts.id, folder: try await place(source, request.queueURL),
                 writer: facts.id, createdSeconds: Int64(Date().timeIntervalSince1970))
             if let complaint = draft.complaint { throw AdminError.refused("watch-refused", complaint) }
             drafts.append(draft)
@@ -45,12 +46,14 @@ extension AdminService {
         }
     }
 
-    /// The folder that a source names, nil of a URL. What cannot be watched is refused before anything is changed.
-    private func folder(of source: SourceReference) async throws -> FolderIdentity? {
+    /// The folder that a source names, nil of a prefix. What cannot be watched is refused before anything is changed.
+    private func place(_ source: SourceReference, _ queue: String) async throws -> FolderIdentity? {
         guard source.isPath else {
-            throw AdminError.refused(
-                "source-unwatchable", "\(source.text) cannot be watched by this version",
-                hint: "watch a folder, or submit it again from time to time")
+            try await checkPrefix(source, queue)
+            return nil
+        }
+        guard queue.isEmpty else {
+            throw AdminError.badUsage("a queue tells of an s3:// prefix, not of \(source.text)")
         }
         do {
             return try await reads.run { try FolderFacts.identity(of: source.bytes) }
@@ -58,6 +61,21 @@ extension AdminService {
             throw AdminError.refused(
                 "source-unwatchable", "\(source.text) \(error.message)",
                 hint: "name a folder that the node's user can read")
+        }
+    }
+
+    /// Asks for the first key: a wrong name, a wrong key or a store that is away is found now.
+    private func checkPrefix(_ source: SourceReference, _ queue: String) async throws {
+        guard let location = S3Location(source) else {
+            throw AdminError.refused(
+                "source-unwatchable", "\(source.text) cannot be watched",
+                hint: "name a folder or an s3://bucket/prefix; a web server does not tell what is new")
+        }
+        do throws(StoreError) {
+            if !queue.isEmpty { _ = try stores.queue(queue) }
+            _ = try await stores.s3.page(location, limit: 1)
+        } catch {
+            throw AdminError.refused("source-unwatchable", error.text)
         }
     }
 

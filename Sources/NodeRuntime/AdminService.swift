@@ -7,6 +7,7 @@ internal import ClusterModel
 internal import Coordination
 package import GRPCCore
 internal import Ledger
+internal import ObjectStorage
 package import Wire
 
 /// Serves the commands of this machine.
@@ -27,13 +28,14 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let cluster: ClusterReference
     /// Set once the node runs watches.
     let watching: WatchSupervisorReference
+    let stores: RemoteStores
 
     init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
         sandbox: @escaping @Sendable () -> String?,
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference,
-        watching: WatchSupervisorReference
+        watching: WatchSupervisorReference, stores: RemoteStores
     ) {
         self.facts = facts
         self.loop = loop
@@ -46,6 +48,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.drainControl = drainControl
         self.cluster = cluster
         self.watching = watching
+        self.stores = stores
         reads = BlockingQueue("ledger-reads")
         searches = BlockingQueue("ledger-search")
     }

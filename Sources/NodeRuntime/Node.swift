@@ -111,7 +111,7 @@ package struct Node: Sendable {
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
             slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
-            drainControl: drainControl, cluster: reference, watching: watching)
+            drainControl: drainControl, cluster: reference, watching: watching, stores: options.stores)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
@@ -133,7 +133,8 @@ package struct Node: Sendable {
         reference.set(cluster)
         let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop)
         load.start()
-        let supervisor = WatchSupervisor(service: service, loop: loop, logger: logger)
+        let supervisor = WatchSupervisor(
+            service: service, loop: loop, stores: options.stores, logger: logger)
         watching.set(supervisor)
         supervisor.start()
         let server = try Self.server(at: socketPath, service)

@@ -222,6 +222,7 @@ package final class FolderWatch: @unchecked Sendable {
         let key = Self.key(path, fingerprint)
         if remembered.contains(key) {
             current?.insert(key)
+            unsettled[path] = nil
             return
         }
         if isComplete(path, fingerprint, isClosed: isClosed) {

@@ -90,6 +90,7 @@ package struct RunOptions: ParsableArguments {
         options.replicas = configuration.cluster.replicaCount
         options.prefetchBytes = configuration.worker.prefetchByteCount
         options.spoolBytes = configuration.storage.spoolByteCount
+        options.stores = try StoreAccess.stores(configuration)
         options.membership = MembershipConfiguration(configuration.membership)
         let place = try place(configuration, seeds: seeds, directory: directory) { access($0, F_OK) == 0 }
         options.seeds = place.seeds

@@ -96,7 +96,9 @@ package struct Workload: Sendable {
             pages: number % 3 == 0 ? .pages(first: number, last: number + 1) : .all,
             language: Self.languages[draw(0..<4)], priority: draw(-1..<2),
             fingerprint: number % 5 == 0
-                ? nil : SourceFingerprint(byteCount: Int64(draw(0..<2)), modifiedNanoseconds: 17),
+                ? nil
+                : SourceFingerprint(
+                    byteCount: Int64(draw(0..<2)), modifiedNanoseconds: 17, tag: [nil, [1], [2, 0]][draw(0..<3)]),
             origin: [nil, Self.node, Self.node, Self.targets[0]][draw(0..<4)])
         var outcome = Outcome.allCases[draw(0..<4)]
         if draw(0..<3) == 0 { outcome = .pending }

@@ -57,17 +57,20 @@ final class RunningNode {
     /// What stands before and after the flags that every node gets: `start`, or `join` with its seeds.
     var words: [String]
     var flags: [String]
+    /// Over that of the tests, for the node and for its commands.
+    var environment: [String: String]
 
     /// - Parameter waits: whether the node must answer before this returns.
     init(
         workers: Int = 2, configuration: String? = nil, words: [String] = ["start"], flags: [String] = [],
-        waits: Bool = true
+        environment: [String: String] = [:], waits: Bool = true
     ) throws {
         directory = NSTemporaryDirectory() + "node-test-" + String(UInt64.random(in: 0 ..< .max), radix: 36)
         dataDirectory = directory + "/data"
         self.workers = workers
         self.words = words
         self.flags = flags
+        self.environment = environment
         try FileManager.default.createDirectory(atPath: dataDirectory, withIntermediateDirectories: true)
         try (configuration ?? "").write(toFile: directory + "/test.conf", atomically: true, encoding: .utf8)
         try start(waits: waits)
@@ -87,6 +90,7 @@ final class RunningNode {
             "--data-dir", dataDirectory, "--config", directory + "/test.conf", "--workers", "\(workers)",
         ]
         started.arguments = words + usual + flags
+        started.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         let log = directory + "/node.log"
         if !FileManager.default.fileExists(atPath: log) {
             _ = FileManager.default.createFile(atPath: log, contents: nil)
@@ -137,6 +141,7 @@ final class RunningNode {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Places.binary)
         process.arguments = words + ["--data-dir", dataDirectory]
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         // Files, not pipes: a pipe that nobody reads would stop a command that prints much.
         let name = directory + "/" + String(UInt64.random(in: 0 ..< .max), radix: 36)
         for suffix in [".in", ".out", ".err"] {

@@ -10,6 +10,7 @@ import Testing
     private static let layers: [String: Set<String>] = [
         "ClusterModel": [],
         "CMemoryFile": [],
+        "CInflate": [],
         "Wire": ["ClusterModel"],
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
@@ -22,16 +23,16 @@ import Testing
         "CloudMetadata": ["ClusterModel"],
         "ObjectStorage": ["ClusterModel", "CloudMetadata"],
         "ImageSources": ["ClusterModel", "CMemoryFile"],
-        "Submission": ["ClusterModel", "CFolderFacts"],
+        "Submission": ["CFolderFacts", "CInflate", "ClusterModel"],
         "Results": ["ClusterModel", "Ledger", "Wire"],
         "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [
             "ClusterModel", "Wire", "Membership", "Coordination", "Ledger", "OCR", "CTesseract", "WorkerPool",
-            "ImageSources", "Submission", "Results", "ClusterConfiguration", "Transport",
+            "ImageSources", "ObjectStorage", "Submission", "Results", "ClusterConfiguration", "Transport",
         ],
         "node": [
             "ClusterModel", "Wire", "Membership", "Transport", "Coordination", "Ledger", "OCR", "WorkerPool",
-            "CWorkerSandbox", "ImageSources",
+            "CWorkerSandbox", "ImageSources", "ObjectStorage",
             "Submission", "Results", "ClusterConfiguration", "NodeRuntime",
         ],
     ]

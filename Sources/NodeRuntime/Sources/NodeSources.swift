@@ -30,6 +30,7 @@ struct NodeSources: Sendable {
         peers = ReferencedSourcePeers(cluster: cluster)
         resolver = SourceResolver(
             node: node, maximumBytes: options.workers.limits.bytes, spool: spool, peers: peers,
+            remotes: StoreSources(stores: options.stores),
             neighbourhood: SourceResolver.Neighbourhood(
                 replicas: { key in
                     loop.snapshot.map { Array($0.placement.replicas(of: layout.shard(of: key))) } ?? []

@@ -8,6 +8,7 @@ internal import ClusterModel
 internal import Coordination
 internal import Ledger
 internal import Logging
+internal import ObjectStorage
 internal import Submission
 import Synchronization
 internal import Wire
@@ -38,13 +39,15 @@ final class WatchSupervisor: Sendable {
 
     private let service: AdminService
     private let loop: StepLoop
+    private let stores: RemoteStores
     private let logger: Logger
     private let folders = BlockingQueue("watched-folders")
     private let state = Mutex(State())
 
-    init(service: AdminService, loop: StepLoop, logger: Logger) {
+    init(service: AdminService, loop: StepLoop, stores: RemoteStores, logger: Logger) {
         self.service = service
         self.loop = loop
+        self.stores = stores
         self.logger = logger
     }
 
@@ -146,9 +149,7 @@ final class WatchSupervisor: Sendable {
 
     private func makeRunner(_ watch: Watch) throws(SubmissionError) -> any WatchRunner {
         let service = service
-        guard watch.source.isPath else {
-            throw SubmissionError("\(watch.source.text) cannot be watched by this version")
-        }
+        guard watch.source.isPath else { return try makePrefixRunner(watch) }
         return try FolderRunner(
             watch, submit: { await service.submit($0, of: watch) },
             onFolder: { [loop] folder in
@@ -156,6 +157,23 @@ final class WatchSupervisor: Sendable {
                 let now = loop.snapshot?.watches.first { $0.id == watch.id }
                 if let now, now.folder != folder { loop.post(.claimWatch(now, folder)) }
             })
+    }
+
+    private func makePrefixRunner(_ watch: Watch) throws(SubmissionError) -> PrefixRunner {
+        guard let prefix = S3Location(watch.source) else {
+            throw SubmissionError("\(watch.source.text) is no s3://bucket/prefix")
+        }
+        let queue: QueueClient?
+        do throws(StoreError) {
+            queue = watch.queueURL.isEmpty ? nil : try stores.queue(watch.queueURL)
+        } catch {
+            throw SubmissionError(error.text)
+        }
+        let runner = try PrefixRunner(
+            watch, lister: StorePrefix(s3: stores.s3, prefix: prefix), queue: queue,
+            submit: { [service] in await service.submit($0, of: watch) })
+        runner.start()
+        return runner
     }
 
     // MARK: Taking over

@@ -1215,6 +1215,16 @@ package nonisolated struct Ocr_V1_SubmitEntry: Sendable {
   /// Clears the value of `modifiedNanoseconds`. Subsequent reads from it will return its default value.
   package mutating func clearModifiedNanoseconds() {self._modifiedNanoseconds = nil}
 
+  /// The ETag of an object.
+  package var tag: Data {
+    get {_tag ?? Data()}
+    set {_tag = newValue}
+  }
+  /// Returns true if `tag` has been explicitly set.
+  package var hasTag: Bool {self._tag != nil}
+  /// Clears the value of `tag`. Subsequent reads from it will return its default value.
+  package mutating func clearTag() {self._tag = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1223,6 +1233,7 @@ package nonisolated struct Ocr_V1_SubmitEntry: Sendable {
   fileprivate var _priority: Int32? = nil
   fileprivate var _byteCount: Int64? = nil
   fileprivate var _modifiedNanoseconds: Int64? = nil
+  fileprivate var _tag: Data? = nil
 }
 
 /// The answer to a header (chunk 0) or to a chunk (counted from 1). Counts are of that chunk alone.
@@ -1883,6 +1894,16 @@ package nonisolated struct Ocr_V1_JobDetail: @unchecked Sendable {
   package var hasPrimary: Bool {_storage._primary != nil}
   /// Clears the value of `primary`. Subsequent reads from it will return its default value.
   package mutating func clearPrimary() {_uniqueStorage()._primary = nil}
+
+  /// The ETag of an object.
+  package var tag: Data {
+    get {_storage._tag ?? Data()}
+    set {_uniqueStorage()._tag = newValue}
+  }
+  /// Returns true if `tag` has been explicitly set.
+  package var hasTag: Bool {_storage._tag != nil}
+  /// Clears the value of `tag`. Subsequent reads from it will return its default value.
+  package mutating func clearTag() {_uniqueStorage()._tag = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -3814,7 +3835,7 @@ nonisolated extension Ocr_V1_SubmitChunk: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SubmitEntry"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}language\0\u{1}priority\0\u{3}byte_count\0\u{3}modified_nanoseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}language\0\u{1}priority\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}tag\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3827,6 +3848,7 @@ nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._
       case 3: try { try decoder.decodeSingularSInt32Field(value: &self._priority) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self._byteCount) }()
       case 5: try { try decoder.decodeSingularInt64Field(value: &self._modifiedNanoseconds) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self._tag) }()
       default: break
       }
     }
@@ -3852,6 +3874,9 @@ nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._
     try { if let v = self._modifiedNanoseconds {
       try visitor.visitSingularInt64Field(value: v, fieldNumber: 5)
     } }()
+    try { if let v = self._tag {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 6)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3861,6 +3886,7 @@ nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs._priority != rhs._priority {return false}
     if lhs._byteCount != rhs._byteCount {return false}
     if lhs._modifiedNanoseconds != rhs._modifiedNanoseconds {return false}
+    if lhs._tag != rhs._tag {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4755,7 +4781,7 @@ nonisolated extension Ocr_V1_ShowResponse: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".JobDetail"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0\u{1}tag\0")
 
   fileprivate class _StorageClass {
     var _line: Ocr_V1_JobLine? = nil
@@ -4771,6 +4797,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _retrySeconds: Double? = nil
     var _origin: String? = nil
     var _primary: String? = nil
+    var _tag: Data? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4794,6 +4821,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       _retrySeconds = source._retrySeconds
       _origin = source._origin
       _primary = source._primary
+      _tag = source._tag
     }
   }
 
@@ -4825,6 +4853,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 11: try { try decoder.decodeSingularDoubleField(value: &_storage._retrySeconds) }()
         case 12: try { try decoder.decodeSingularStringField(value: &_storage._origin) }()
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._primary) }()
+        case 14: try { try decoder.decodeSingularBytesField(value: &_storage._tag) }()
         default: break
         }
       }
@@ -4876,6 +4905,9 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._primary {
         try visitor.visitSingularStringField(value: v, fieldNumber: 13)
       } }()
+      try { if let v = _storage._tag {
+        try visitor.visitSingularBytesField(value: v, fieldNumber: 14)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4898,6 +4930,7 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._retrySeconds != rhs_storage._retrySeconds {return false}
         if _storage._origin != rhs_storage._origin {return false}
         if _storage._primary != rhs_storage._primary {return false}
+        if _storage._tag != rhs_storage._tag {return false}
         return true
       }
       if !storagesAreEqual {return false}

@@ -218,6 +218,9 @@ package nonisolated struct Ocr_V1_FingerprintMessage: Sendable {
 
   package var modifiedNanoseconds: Int64 = 0
 
+  /// The ETag of an object, at most 256 bytes; empty for a file.
+  package var tag: Data = Data()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1330,7 +1333,7 @@ nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Ocr_V1_FingerprintMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".FingerprintMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}byte_count\0\u{3}modified_nanoseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}tag\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1340,6 +1343,7 @@ nonisolated extension Ocr_V1_FingerprintMessage: SwiftProtobuf.Message, SwiftPro
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularSFixed64Field(value: &self.byteCount) }()
       case 2: try { try decoder.decodeSingularSFixed64Field(value: &self.modifiedNanoseconds) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.tag) }()
       default: break
       }
     }
@@ -1352,12 +1356,16 @@ nonisolated extension Ocr_V1_FingerprintMessage: SwiftProtobuf.Message, SwiftPro
     if self.modifiedNanoseconds != 0 {
       try visitor.visitSingularSFixed64Field(value: self.modifiedNanoseconds, fieldNumber: 2)
     }
+    if !self.tag.isEmpty {
+      try visitor.visitSingularBytesField(value: self.tag, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_FingerprintMessage, rhs: Ocr_V1_FingerprintMessage) -> Bool {
     if lhs.byteCount != rhs.byteCount {return false}
     if lhs.modifiedNanoseconds != rhs.modifiedNanoseconds {return false}
+    if lhs.tag != rhs.tag {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

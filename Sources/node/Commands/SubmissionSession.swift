@@ -164,8 +164,11 @@ final class SubmissionSession: Sendable {
         message.source = Data(entry.source.bytes)
         if let language = entry.language { message.language = language }
         if let priority = entry.priority { message.priority = Int32(clamping: priority) }
-        message.byteCount = entry.fingerprint.byteCount
-        message.modifiedNanoseconds = entry.fingerprint.modifiedNanoseconds
+        if let fingerprint = entry.fingerprint {
+            message.byteCount = fingerprint.byteCount
+            message.modifiedNanoseconds = fingerprint.modifiedNanoseconds
+            if let tag = fingerprint.tag { message.tag = Data(tag) }
+        }
         return message
     }
 

@@ -31,7 +31,8 @@ extension SubmitCommand {
             }
             guard readsInput else { return 0 }
             let feed = try SourceFeed(
-                sources: [[UInt8(ascii: "-")]], manifest: nil, isNullSeparated: isNullSeparated, rules: rules)
+                sources: [[UInt8(ascii: "-")]], manifest: nil, isNullSeparated: isNullSeparated, rules: rules,
+                remotes: ConfiguredListing(client))
             let session = SubmissionSession(header: header, feed: feed, showsProgress: !json, isLive: true)
             return try end(try await session.run(admin))
         }

@@ -10,7 +10,7 @@ package struct SubmitCommand: AsyncParsableCommand {
         commandName: "submit", abstract: "Hands images to the cluster; work starts with the first.",
         discussion: """
             Submitting again adds only what is new or changed. Directories are searched for images; symbolic links to \
-            directories are not followed.
+            directories are not followed. s3://bucket/prefix stands for all objects whose keys begin so.
 
             With --watch the cluster goes on to take what comes into the folders, until `node watch stop`, and survives \
             the node that it was told to; the command returns after the first look. Sources on standard input (-) are \
@@ -22,7 +22,9 @@ package struct SubmitCommand: AsyncParsableCommand {
     @OptionGroup package var client: ClientOptions
 
     @Argument(
-        help: ArgumentHelp("Files, directories, or - for one source a line on standard input.", valueName: "source"))
+        help: ArgumentHelp(
+            "Files, directories, s3://bucket/prefix, http(s)://…, or - for one source a line on standard input.",
+            valueName: "source"))
     package var sources: [String] = []
 
     @Option(help: ArgumentHelp("The batch; a new name is chosen when left out.", valueName: "name"))
@@ -39,7 +41,8 @@ package struct SubmitCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "CSV or JSON Lines with a column 'source', if wanted 'language' and 'priority'.", valueName: "file"))
+            "CSV or JSON Lines with a column 'source', if wanted 'language' and 'priority'; or the manifest.json of an S3 Inventory. A file or a URL.",
+            valueName: "file"))
     package var manifest: String?
 
     @Flag(name: .customLong("null"), help: "Sources on standard input end with NUL, as `find -print0` writes them.")
@@ -106,7 +109,7 @@ package struct SubmitCommand: AsyncParsableCommand {
             if watch { return try await runWatch(arguments, rules) }
             let feed = try SourceFeed(
                 sources: arguments.bytes(of: sources), manifest: manifest.map { arguments.bytes(of: $0) },
-                isNullSeparated: isNullSeparated, rules: rules)
+                isNullSeparated: isNullSeparated, rules: rules, remotes: ConfiguredListing(client))
             try feed.checkManifest()
             let header = header(rules)
             let tally = try await client.withNode { admin in
