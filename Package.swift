@@ -253,9 +253,8 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership", "NodeRuntime", "Results",
-                "Transport",
-                "Wire", "bare-loop", "node",
+                "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership", "NodeRuntime", "ObjectStorage",
+                "Results", "Transport", "Wire", "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -8,7 +8,11 @@ struct CatalogueState: Sendable {
     /// Equal catalogues have equal digests.
     var digest: UInt64 = 0
     var settings: [ClusterSetting.Name: ClusterSetting] = [:]
-    var watches: [WatchID: Watch] = [:]
+    var watches: [WatchID: Watch] = [:] {
+        didSet { orderedWatches = watches.values.sorted { $0.id < $1.id } }
+    }
+    /// By their ids; kept, because each step shows them.
+    private(set) var orderedWatches: [Watch] = []
     var nextComparison: Instant?
 
     var isPaused: Bool { settings[.paused]?.value == "yes" }

@@ -14,11 +14,6 @@ extension Coordinator {
         typicalDuration.map { $0.inSeconds * Double(unstarted + held.waitingCount) / Double(max(1, slots.count)) }
     }
 
-    private var servingNodes: [NodeID] {
-        guard isSettled else { return [] }
-        return members.filter { $0.value.isAlive && $0.value.standing == .serving }.keys.sorted()
-    }
-
     package var snapshot: CoordinatorSnapshot {
         var running: [BatchID: Int] = [:]
         for slot in slots {

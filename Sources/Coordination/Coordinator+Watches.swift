@@ -59,17 +59,18 @@ extension Coordinator {
 
     /// Reads the watches from the ledger. One that cannot be read is passed over: others tell it again.
     mutating func readWatches(ledger: some Ledger) throws(LedgerError) {
-        catalogue.watches = [:]
+        var read: [WatchID: Watch] = [:]
         for (name, value) in try ledger.settings(withPrefix: Self.watchPrefix) {
             guard let bits = Bits128(hex: name.dropFirst(Self.watchPrefix.count)),
                 let watch = Watch(text: value, id: WatchID(bits))
             else { continue }
-            catalogue.watches[watch.id] = watch
+            read[watch.id] = watch
         }
+        catalogue.watches = read
     }
 
     /// Watches in the order of their ids.
-    package var watches: [Watch] { catalogue.watches.values.sorted { $0.id < $1.id } }
+    package var watches: [Watch] { catalogue.orderedWatches }
 
     // MARK: From clients
 

@@ -34,6 +34,8 @@ package struct Coordinator: Sendable {
     /// Shards of which this node is primary, and replica, by `placement`.
     var primaryShards: ShardSet
     var replicaShards: ShardSet
+    /// Nodes that are there and stay, sorted; none before this node has heard of members.
+    var servingNodes: [NodeID]
     /// Before it has heard of members, a node of a cluster claims nothing.
     var isSettled: Bool
     var takeOvers: [ShardIndex: TakeOver] = [:]
@@ -117,6 +119,7 @@ package struct Coordinator: Sendable {
         strayShards = ShardSet(layout: configuration.layout)
         movedShards = ShardSet(layout: configuration.layout)
         isSettled = configuration.isAlone
+        servingNodes = configuration.isAlone ? [configuration.node] : []
         members[configuration.node] = KnownMember(
             boot: configuration.boot, isAlive: true, standing: .serving, zone: configuration.zone)
     }

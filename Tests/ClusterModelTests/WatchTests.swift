@@ -58,7 +58,8 @@ import Testing
         }
     }
 
-    @Test func `a folder is another one when its number differs, or the time at which it was made, where both know it`() {
+    @Test func `a folder is another one when its number differs, or the time at which it was made, where both know it`()
+    {
         let folder = FolderIdentity(number: 2, madeNanoseconds: 10)
         #expect(folder.matches(folder))
         #expect(folder.matches(FolderIdentity(number: 2, madeNanoseconds: 0)))
