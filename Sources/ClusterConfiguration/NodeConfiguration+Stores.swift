@@ -32,7 +32,8 @@ extension ConfigurationKey {
             "s3", "endpoint", .text(\.s3.endpoint, .storeURL), "address of a store other than Amazon's"),
         ConfigurationKey("s3", "region", .text(\.s3.region, .label(mayBeEmpty: true)), "where the buckets are"),
         ConfigurationKey(
-            "s3", "path_style", .flag(\.s3.usesPathStyle), "whether the bucket stands in the path, not in the host's name"
+            "s3", "path_style", .flag(\.s3.usesPathStyle),
+            "whether the bucket stands in the path, not in the host's name"
         ),
         ConfigurationKey(
             "s3", "requester_pays", .flag(\.s3.isRequesterPays), "whether buckets whose reader pays are read"),

@@ -25,6 +25,8 @@ package struct PrefetchStatistics: Hashable, Sendable {
     package var waits = 0
     /// Time that slots waited, in nanoseconds.
     package var waitedNanoseconds: Int64 = 0
+    /// Time in which slots had a job, from asking for its image to its end, waiting included.
+    package var occupiedNanoseconds: Int64 = 0
     /// Bytes that came from other nodes, stores and web servers, and how many images they were.
     package var fetchedBytes: Int64 = 0
     package var fetchedCount = 0
@@ -35,6 +37,11 @@ package struct PrefetchStatistics: Hashable, Sendable {
     package var peakHeldBytes = 0
 
     package init() {}
+
+    /// The share of the slots' time with a job in which they waited for bytes; nil before the first.
+    package var waitShare: Double? {
+        occupiedNanoseconds > 0 ? min(1, Double(waitedNanoseconds) / Double(occupiedNanoseconds)) : nil
+    }
 }
 
 /// `@unchecked Sendable`: everything mutable is touched only between `lock` and `unlock` of `condition`.
@@ -78,6 +85,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
     private var aheadCount = 0
     private var orderCount: UInt64 = 0
     private var statistics = PrefetchStatistics()
+    /// When slots took up what they have now.
+    private var taken: [Name: UInt64] = [:]
     private var isStopped = false
     private var threads: [pthread_t] = []
 
@@ -128,6 +137,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         var figures = statistics
+        let now = DispatchTime.now().uptimeNanoseconds
+        for start in taken.values { figures.occupiedNanoseconds += Int64(clamping: now - min(now, start)) }
         figures.heldBytes = memory.held
         figures.peakHeldBytes = memory.peak
         return figures
@@ -156,6 +167,9 @@ package final class SourcePrefetcher: @unchecked Sendable {
     /// An assignment was given back, or has ended: what was fetched for it is dropped, a fetch under way is cancelled.
     package func discard(_ assignment: Assignment) {
         condition.lock()
+        if let start = taken.removeValue(forKey: Name(assignment)) {
+            statistics.occupiedNanoseconds += Int64(clamping: DispatchTime.now().uptimeNanoseconds - start)
+        }
         let entry = entries.removeValue(forKey: Name(assignment))
         if let entry, !entry.phase.isQueued { aheadCount -= 1 }
         condition.broadcast()
@@ -173,6 +187,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
             condition.unlock()
             return .failure(Self.stopped)
         }
+        taken[name] = start
         if let entry = entries[name], case .ready(let result, _) = entry.phase {
             entries[name] = nil
             aheadCount -= 1

@@ -3,6 +3,7 @@
 internal import ClusterModel
 internal import Coordination
 import Foundation
+import ImageSources
 internal import Ledger
 internal import Membership
 internal import Wire
@@ -83,6 +84,11 @@ extension AdminService {
         node.stealAnswers = UInt64(steals.total)
         if let median = steals.quantile(0.5) { node.stealMsMedian = median.inSeconds * 1_000 }
         if let slowest = steals.quantile(0.99) { node.stealMsP99 = slowest.inSeconds * 1_000 }
+        let prefetch = prefetch()
+        node.fetchedImages = UInt64(prefetch.fetchedCount)
+        node.fetchedBytes = UInt64(prefetch.fetchedBytes)
+        node.slotWaitSeconds = Duration.nanoseconds(prefetch.waitedNanoseconds).inSeconds
+        if let share = prefetch.waitShare { node.slotWaitShare = share }
         if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
         if let left = drainControl.remainingSeconds { node.drainDeadline = left }
         if !drainControl.reason.isEmpty { node.drainReason = drainControl.reason }

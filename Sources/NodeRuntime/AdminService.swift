@@ -6,6 +6,7 @@
 internal import ClusterModel
 internal import Coordination
 package import GRPCCore
+import ImageSources
 internal import Ledger
 internal import ObjectStorage
 package import Wire
@@ -20,6 +21,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let searches: BlockingQueue
     let languages: any LanguageCatalogue
     let slotReports: @Sendable () -> [SlotReport]
+    let prefetch: @Sendable () -> PrefetchStatistics
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
     let stopControl: StopControl
@@ -33,6 +35,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
+        prefetch: @escaping @Sendable () -> PrefetchStatistics,
         sandbox: @escaping @Sendable () -> String?,
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference,
         watching: WatchSupervisorReference, stores: RemoteStores
@@ -43,6 +46,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.search = search
         self.languages = languages
         self.slotReports = slotReports
+        self.prefetch = prefetch
         self.sandbox = sandbox
         self.stopControl = stopControl
         self.drainControl = drainControl

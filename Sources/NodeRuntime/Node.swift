@@ -108,9 +108,11 @@ package struct Node: Sendable {
             throw Self.failure(error)
         }
         let watching = WatchSupervisorReference()
+        let prefetcher = opened.sources.prefetcher
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
+            slotReports: { executor.reports() }, prefetch: { prefetcher.figures() },
+            sandbox: { sandbox.text }, stopControl: stopControl,
             drainControl: drainControl, cluster: reference, watching: watching, stores: options.stores)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster

@@ -18,6 +18,11 @@ extension StatusReport {
         func count(_ isKnown: Bool, _ value: UInt64) -> String { HumanText.count(isKnown ? value : nil) }
         func time(_ isKnown: Bool, _ value: Double) -> String { HumanText.duration(isKnown ? value : nil) }
         let dash = "–"
+        func share(_ isKnown: Bool, _ value: Double) -> String {
+            guard isKnown, value >= 0, value <= 1 else { return dash }
+            let thousandths = Int((value * 1_000).rounded())
+            return "\(thousandths / 10).\(thousandths % 10) %"
+        }
         let busy = "\(count(node.hasBusy, node.busy)) of \(count(node.hasWorkers, node.workers)) workers busy"
         let rate = HumanText.rate(node.hasJobsPerSecond ? node.jobsPerSecond : nil)
         var facts = [
@@ -34,6 +39,12 @@ extension StatusReport {
                 "jobs",
                 "\(count(node.hasPending, node.pending)) pending, \(count(node.hasRunning, node.running)) running, "
                     + "\(count(node.hasDone, node.done)) done, \(count(node.hasFailed, node.failed)) failed"
+            ),
+            (
+                "images fetched",
+                "\(count(node.hasFetchedImages, node.fetchedImages)), "
+                    + "\(HumanText.bytes(node.hasFetchedBytes ? node.fetchedBytes : nil)); workers waited "
+                    + "\(share(node.hasSlotWaitShare, node.slotWaitShare)) of their time for bytes"
             ),
             ("worked off in", time(node.hasSecondsToDrain, node.secondsToDrain)),
             (

@@ -16,7 +16,9 @@ extension ByteSource {
                     input = try source.read()
                     position = 0
                     if input.isEmpty {
-                        guard !isInside, hasBegun else { throw SubmissionError("\(name) breaks off inside of its gzip") }
+                        guard !isInside, hasBegun else {
+                            throw SubmissionError("\(name) breaks off inside of its gzip")
+                        }
                         return []
                     }
                 }

@@ -39,7 +39,8 @@ package struct Inventory: Hashable, Sendable {
         guard document.fileFormat.uppercased() == "CSV" else {
             throw SubmissionError(
                 "the S3 Inventory \(name) is in the format \(document.fileFormat)",
-                hint: "make an inventory in the format CSV, or list the bucket: node submit s3://\(document.sourceBucket)/"
+                hint:
+                    "make an inventory in the format CSV, or list the bucket: node submit s3://\(document.sourceBucket)/"
             )
         }
         columns = document.fileSchema.split(separator: ",").map {

@@ -52,7 +52,8 @@ package struct Manifest {
             if piece.isEmpty { return try Inventory(manifest: document, name: name) }
             document += piece
             guard document.count <= Inventory.manifestByteLimit else {
-                throw SubmissionError("the S3 Inventory \(name) is larger than \(Inventory.manifestByteLimit >> 20) MiB")
+                throw SubmissionError(
+                    "the S3 Inventory \(name) is larger than \(Inventory.manifestByteLimit >> 20) MiB")
             }
         }
     }

@@ -126,7 +126,8 @@ struct StoreListing: RemoteListing {
         for prefix in prefixes {
             guard let location = S3Location(prefix) else {
                 throw SubmissionError(
-                    "\(prefix.text) is no s3://bucket/prefix", hint: "a bucket has 3 to 255 letters, digits, '.', '-', '_'")
+                    "\(prefix.text) is no s3://bucket/prefix",
+                    hint: "a bucket has 3 to 255 letters, digits, '.', '-', '_'")
             }
             locations.append(location)
         }

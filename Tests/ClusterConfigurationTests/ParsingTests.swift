@@ -123,7 +123,7 @@ private func parsed(_ text: String) throws -> NodeConfiguration {
         ("\n[limit]\nmax_pixels = 1", "cluster.conf:2: [limit]: unknown table", "did you mean [limits]?"),
         (
             "[zebra]", "cluster.conf:1: [zebra]: unknown table",
-            "the tables are cluster, limits, listen, log, membership, ocr, storage, work, worker"
+            "the tables are cluster, http, limits, listen, log, membership, ocr, s3, storage, work, worker"
         ),
         ("zebra = 1", "cluster.conf:1: zebra: unknown key", "cluster.conf.example explains every key"),
     ])

@@ -135,7 +135,8 @@ struct FakeNode: Sendable {
     ///   - known: jobs whose records are here.
     init(
         _ number: UInt64, in network: FakeNetwork, spool: Spool? = nil, replicas: [NodeID] = [],
-        maximumBytes: Int = 1 << 20, store: FakeStore = FakeStore(), origins: Set<JobKey> = [], known: [JobKey: JobSpecification] = [:]
+        maximumBytes: Int = 1 << 20, store: FakeStore = FakeStore(), origins: Set<JobKey> = [],
+        known: [JobKey: JobSpecification] = [:]
     ) {
         let id = nodeID(number)
         self.id = id

@@ -49,8 +49,11 @@ struct PrefixWatchCommandTests {
     func queue() throws {
         let moto = try MotoServer(checksSignatures: false)
         try moto.aws("s3", "mb", "s3://scans")
-        let url = try moto.aws("sqs", "create-queue", "--queue-name", "news", "--query", "QueueUrl", "--output", "text")
-            .trimmingCharacters(in: .whitespacesAndNewlines)
+        let url = try moto.aws(
+            "sqs", "--endpoint-url", moto.address, "create-queue", "--queue-name", "news", "--query", "QueueUrl",
+            "--output", "text"
+        )
+        .trimmingCharacters(in: .whitespacesAndNewlines)
         try moto.aws(
             "s3api", "put-bucket-notification-configuration", "--bucket", "scans", "--notification-configuration",
             #"{"QueueConfigurations":[{"QueueArn":"arn:aws:sqs:us-east-1:123456789012:news","Events":["s3:ObjectCreated:*"]}]}"#
@@ -64,7 +67,8 @@ struct PrefixWatchCommandTests {
         try node.wait("the object is done") { done(node, "w") == 1 }
         try node.wait("the messages are deleted") {
             let left = try moto.aws(
-                "sqs", "get-queue-attributes", "--queue-url", url, "--attribute-names", "All", "--query",
+                "sqs", "--endpoint-url", moto.address, "get-queue-attributes", "--queue-url", url, "--attribute-names",
+                "All", "--query",
                 "Attributes.[ApproximateNumberOfMessages,ApproximateNumberOfMessagesNotVisible]", "--output", "text")
             return left.split(whereSeparator: \.isWhitespace) == ["0", "0"]
         }

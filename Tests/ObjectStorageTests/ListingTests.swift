@@ -19,7 +19,8 @@ struct ListingTests {
             ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
                 + "<Name>bucket</Name><IsTruncated>\(next != nil)</IsTruncated>\(contents.joined())"
                 + (isEncoded ? "<EncodingType>url</EncodingType>" : "")
-                + (next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "") + "</ListBucketResult>").utf8)
+                + (next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "") + "</ListBucketResult>")
+                .utf8)
     }
 
     @Test("gives keys, sizes, times and ETags, whatever bytes are in the keys")
@@ -85,7 +86,8 @@ struct ListingTests {
             (
                 "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "cut, without a way to go on"
             ), ("<!DOCTYPE x><a/>", "a document type"), ("<a>&b;</a>", "an entity that is not known"),
-            ("<a></b>", "</b> does not fit"), ("<a", "<a does not end"), ("<a/><a/>", "a second root"),
+            ("<a></b>", "</b> does not fit"),
+            ("<a", "<a does not end"), ("<ListBucketResult/><a/>", "a second root"),
             (String(repeating: "<a>", count: 40), "more than 32 levels"), ("x<a/>", "text outside"),
         ]
         for (text, reason) in cases {
@@ -103,7 +105,8 @@ struct ListingTests {
     @Test("whose answer breaks off is asked for again")
     func cut() async throws {
         let body = Self.page(["a/1", "a/2"])
-        let server = try ScriptedServer { _, number in .init(body: body, ending: number == 1 ? .cut(after: 90) : .whole) }
+        let server = try ScriptedServer { _, number in .init(body: body, ending: number == 1 ? .cut(after: 90) : .whole)
+        }
         let page = try await Store.stores(server).s3.page(S3Location(bucket: "bucket", key: Array("a/".utf8)))
         #expect(page.objects.count == 2 && server.requests.count == 2)
     }
@@ -125,7 +128,7 @@ struct ListingTests {
         let marks = Array("<>&;/\"'=!?-[]#x0 ".utf8) + [0, 0xFF]
         for _ in 0..<20_000 {
             var bytes = good
-            for _ in 0..<Int.random(in: 1...6, using: &random) {
+            for _ in 0..<Int.random(in: 1...6, using: &random) where !bytes.isEmpty {
                 let place = Int.random(in: 0..<bytes.count, using: &random)
                 switch Int.random(in: 0..<3, using: &random) {
                 case 0: bytes.removeSubrange(place..<min(bytes.count, place + Int.random(in: 1...20, using: &random)))
@@ -175,12 +178,14 @@ struct AddressingTests {
     @Test("of endpoints that are none are refused")
     func noEndpoint() {
         for text in [
-            "", "host", "ftp://host", "http://", "http:///a", "http://a:0", "http://a:65536", "http://u@h", "http://h?x",
+            "", "host", "ftp://host", "http://", "http:///a", "http://a:0", "http://a:65536", "http://u@h",
+            "http://h?x",
             "http://h#x", "http://a b", "http://[::1", "http://::1", "http://h:x", "http://ü",
         ] {
             #expect(StoreURL(text) == nil, "\(text)")
         }
-        #expect(StoreURL("https://H:443/p/")?.origin == "https://h" && StoreURL("https://h:80")?.origin == "https://h:80")
+        #expect(
+            StoreURL("https://H:443/p/")?.origin == "https://h" && StoreURL("https://h:80")?.origin == "https://h:80")
     }
 }
 
@@ -191,7 +196,9 @@ struct ServerTimeTests {
         #expect(ServerTime.iso8601("1970-01-01T00:00:01Z") == 1_000_000_000)
         #expect(ServerTime.iso8601("2024-02-29T23:59:59.123456789Z") == 1_709_251_199_123_456_789)
         #expect(ServerTime.http("Wed, 21 Oct 2015 07:28:00 GMT") == 1_445_412_480_000_000_000)
-        for text in ["", "2024-02-29T23:59:59", "2024-13-01T00:00:00Z", "9999-99-99T99:99:99Z", "2024-02-29T23:59:59.Z"] {
+        for text in [
+            "", "2024-02-29T23:59:59", "2024-13-01T00:00:00Z", "9999-99-99T99:99:99Z", "2024-02-29T23:59:59.Z",
+        ] {
             #expect(ServerTime.iso8601(text) == nil, "\(text)")
         }
         #expect(ServerTime.iso8601("9999-01-01T00:00:00Z") == nil, "beyond 64 bits of nanoseconds")

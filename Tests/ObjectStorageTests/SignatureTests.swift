@@ -38,7 +38,8 @@ struct SignatureTests {
             signature: "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85"),
         Vector(
             name: "get-unreserved",
-            path: "/\(PercentEncoding.encode("-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8, keepsSlash: true))",
+            path:
+                "/\(PercentEncoding.encode("-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8, keepsSlash: true))",
             signedHeaders: "host;x-amz-date",
             signature: "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f"),
         Vector(
@@ -154,14 +155,17 @@ struct SignatureTests {
     @Test("a body that is not hashed is signed as such, and a session's token is part of what is signed")
     func unsignedPayload() {
         var request = SignatureV4.Request(
-            method: "GET", path: "/a", query: [], headers: [(name: "Host", value: "h")], payloadHash: "UNSIGNED-PAYLOAD")
+            method: "GET", path: "/a", query: [], headers: [(name: "Host", value: "h")], payloadHash: "UNSIGNED-PAYLOAD"
+        )
         #expect(SignatureV4.canonicalRequest(request) == "GET\n/a\n\nhost:h\n\nhost\nUNSIGNED-PAYLOAD")
         request.payloadHash = SignatureV4.emptyPayloadHash
         let signer = SignatureV4(
             credentials: Credentials(accessKeyID: "A", secretAccessKey: "S", sessionToken: "TOKEN"), region: "r")
         let signed = signer.signedHeaders(request, seconds: 0)
         #expect(signed.first { $0.name == "x-amz-security-token" }?.value == "TOKEN")
-        #expect(signed.last?.value.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,") == true)
+        #expect(
+            signed.last?.value.contains("SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token,")
+                == true)
     }
 
     @Test(

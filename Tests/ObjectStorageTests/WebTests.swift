@@ -79,7 +79,8 @@ struct WebTests {
         let url = try #require(WebURL("https://host/a/b"))
         #expect(url.resolving("http://host/c")?.text == "http://host/c")
         let request = WebRequest(url, name: "https://host/a/b", maximumRedirects: 5)
-        guard case .fail(let error) = request.verdict(status: 302, headers: ["Location": "http://host/c"], body: []) else {
+        guard case .fail(let error) = request.verdict(status: 302, headers: ["Location": "http://host/c"], body: [])
+        else {
             Issue.record("the redirect was followed")
             return
         }
@@ -109,18 +110,21 @@ struct WebTests {
     @Test("whose transfer breaks off is resumed where its server can, else is an error of its own")
     func resumes() async throws {
         let server = try ScriptedServer { [bytes] request, number in
-            Store.part(request, of: bytes, ending: number == 1 ? .cut(after: 30_000) : .whole)
+            Store.part(request, of: bytes, ending: number == 1 ? .stall(after: 30_000) : .whole)
         }
-        #expect(try await Store.read(stores(), server.address + "/a") == bytes)
+        let options = Store.options(stall: .milliseconds(300))
+        #expect(try await Store.read(stores(options), server.address + "/a") == bytes)
         #expect(server.requests.map(\.offset) == [0, 30_000])
         #expect(server.requests.last?.headers["if-range"] == "\"1\"")
         for headers in [[], [("ETag", "W/\"1\""), ("Accept-Ranges", "bytes")], [("ETag", "\"1\"")]] {
-            let other = try ScriptedServer { [bytes] _, _ in .init(200, headers, body: bytes, ending: .cut(after: 500)) }
+            let other = try ScriptedServer { [bytes] _, _ in
+                .init(200, headers, body: bytes, ending: .stall(after: 500))
+            }
             #expect(
-                try await failure(other.address + "/a")
+                try await failure(other.address + "/a", options: options)
                     == Failure(
                         .sourceUnreadable,
-                        "\(other.address)/a: the connection was closed after 500 bytes, and its server offers no way to go "
+                        "\(other.address)/a: nothing came for too long after 500 bytes, and its server offers no way to go "
                             + "on there"))
         }
     }
@@ -130,9 +134,10 @@ struct WebTests {
         let server = try ScriptedServer { [bytes] _, number in
             .init(
                 200, [("ETag", "\"1\""), ("Accept-Ranges", "bytes")], body: bytes,
-                ending: number == 1 ? .cut(after: 30_000) : .whole)
+                ending: number == 1 ? .stall(after: 30_000) : .whole)
         }
-        #expect(try await Store.read(stores(), server.address + "/a") == bytes)
+        let options = Store.options(stall: .milliseconds(300))
+        #expect(try await Store.read(stores(options), server.address + "/a") == bytes)
         #expect(server.requests.count == 2)
     }
 
@@ -151,7 +156,9 @@ struct WebTests {
         #expect(server.requests.count == 20 && server.mostRunning <= 3)
     }
 
-    @Test("without a host, or of no known scheme, is refused", arguments: ["http://", "http:///a", "https://h:0/a", "ftp://h/a"])
+    @Test(
+        "without a host, or of no known scheme, is refused",
+        arguments: ["http://", "http:///a", "https://h:0/a", "ftp://h/a"])
     func noURL(text: String) async throws {
         #expect(try await failure(text)?.code == .sourceUnreadable)
     }

@@ -60,12 +60,11 @@ enum StoreEvents {
         var fingerprint: SourceFingerprint?
         let tag = (object["eTag"] ?? object["etag"]) as? String
         if let size = (object["size"] as? NSNumber)?.int64Value, size >= 0, let tag, !tag.isEmpty {
-            let seconds = (time as? String).flatMap { ServerTime.iso8601($0) } ?? 0
+            let nanoseconds = (time as? String).flatMap { ServerTime.iso8601($0) } ?? 0
             // A listing has the quotes.
             let quoted = tag.hasPrefix("\"") ? tag : "\"\(tag)\""
-            let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
             fingerprint = SourceFingerprint(
-                byteCount: size, modifiedNanoseconds: overflow ? 0 : nanoseconds, tag: Array(quoted.utf8))
+                byteCount: size, modifiedNanoseconds: nanoseconds, tag: Array(quoted.utf8))
         }
         return StoreEvent(location: location, fingerprint: fingerprint)
     }

@@ -102,7 +102,8 @@ package final class ObjectTransfer: @unchecked Sendable {
             guard canResume || offset == 0 || fault.isCancelled else {
                 throw StoreError(
                     .unusable,
-                    "\(origin.name): \(fault.reason) after \(offset) bytes, and its server offers no way to go on there")
+                    "\(origin.name): \(fault.reason) after \(offset) bytes, and its server offers no way to go on there"
+                )
             }
             try await run.wait(after: fault, of: origin.name, at: endpoint, budget: gates.budget(endpoint))
             _ = try await ask()

@@ -90,6 +90,17 @@ package final class StoreClient: Sendable {
         http.shutdown { _ in }
     }
 
+    /// The status with which an endpoint answers one plain request, whatever it is. Throws when nothing answers.
+    package func status(at endpoint: StoreURL) async throws(StoreError) -> UInt {
+        do {
+            let response = try await send(
+                PreparedRequest(url: endpoint.origin + "/", headers: [], endpoint: endpoint.origin))
+            return response.status.code
+        } catch {
+            throw StoreError(.unavailable, "\(endpoint.origin) does not answer: \(StoreFault(error).reason)")
+        }
+    }
+
     // MARK: Asking
 
     /// Sends one request; throws what broke off before an answer came.

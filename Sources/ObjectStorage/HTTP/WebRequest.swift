@@ -110,7 +110,9 @@ final class WebRequest: RequestOrigin {
     }
 
     func verdict(status: UInt, headers: HTTPHeaders, body: [UInt8]) -> AnswerVerdict {
-        func fail(_ kind: StoreError.Kind, _ text: String) -> AnswerVerdict { .fail(StoreError(kind, "\(name): \(text)")) }
+        func fail(_ kind: StoreError.Kind, _ text: String) -> AnswerVerdict {
+            .fail(StoreError(kind, "\(name): \(text)"))
+        }
         switch status {
         case 301, 302, 303, 307, 308:
             guard let location = headers.first(name: "Location") else {

@@ -59,6 +59,9 @@ package final class S3Client: Sendable {
         }
     }
 
+    /// Those with which requests are signed; nil when they are not.
+    package func credentials() async throws(CredentialError) -> Credentials? { try await provider.credentials() }
+
     // MARK: For requests
 
     func region(of bucket: String) -> String { regions.withLock { $0[bucket] } ?? addressing.region }
@@ -143,7 +146,9 @@ private final class S3Request: RequestOrigin {
         {
             return .elsewhere
         }
-        func fail(_ kind: StoreError.Kind, _ text: String) -> AnswerVerdict { .fail(StoreError(kind, "\(name): \(text)")) }
+        func fail(_ kind: StoreError.Kind, _ text: String) -> AnswerVerdict {
+            .fail(StoreError(kind, "\(name): \(text)"))
+        }
         switch (status, error.code) {
         case (404, "NoSuchBucket"): return fail(.missing, "there is no bucket \(location.bucket)")
         case (404, _): return fail(.missing, "there is no such object (\(said)): it was deleted, or never was")

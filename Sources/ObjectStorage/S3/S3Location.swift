@@ -71,7 +71,8 @@ package struct S3Addressing: Hashable, Sendable {
         let domain = region.hasPrefix("cn-") ? "amazonaws.com.cn" : "amazonaws.com"
         var base = endpoint ?? StoreURL(scheme: .https, host: "s3.\(region).\(domain)", port: nil, path: "")
         let key = PercentEncoding.encode(location.key, keepsSlash: true)
-        let isPath = usesPathStyle || base.isAddress || base.host == "localhost" || !Self.fitsHost(location.bucket, base)
+        let isPath =
+            usesPathStyle || base.isAddress || base.host == "localhost" || !Self.fitsHost(location.bucket, base)
         if isPath { return (base, "\(base.path)/\(location.bucket)\(location.key.isEmpty ? "" : "/")\(key)") }
         base.host = "\(location.bucket).\(base.host)"
         return (base, "\(base.path)/\(key)")

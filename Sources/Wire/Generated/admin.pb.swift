@@ -960,6 +960,44 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `stealMsP99`. Subsequent reads from it will return its default value.
   package mutating func clearStealMsP99() {_uniqueStorage()._stealMsP99 = nil}
 
+  /// Images that came over the network (from other nodes, stores, web servers) since the start, and their bytes.
+  package var fetchedImages: UInt64 {
+    get {_storage._fetchedImages ?? 0}
+    set {_uniqueStorage()._fetchedImages = newValue}
+  }
+  /// Returns true if `fetchedImages` has been explicitly set.
+  package var hasFetchedImages: Bool {_storage._fetchedImages != nil}
+  /// Clears the value of `fetchedImages`. Subsequent reads from it will return its default value.
+  package mutating func clearFetchedImages() {_uniqueStorage()._fetchedImages = nil}
+
+  package var fetchedBytes: UInt64 {
+    get {_storage._fetchedBytes ?? 0}
+    set {_uniqueStorage()._fetchedBytes = newValue}
+  }
+  /// Returns true if `fetchedBytes` has been explicitly set.
+  package var hasFetchedBytes: Bool {_storage._fetchedBytes != nil}
+  /// Clears the value of `fetchedBytes`. Subsequent reads from it will return its default value.
+  package mutating func clearFetchedBytes() {_uniqueStorage()._fetchedBytes = nil}
+
+  /// Time that slots waited for the bytes of images, and its share of the time in which they had jobs.
+  package var slotWaitSeconds: Double {
+    get {_storage._slotWaitSeconds ?? 0}
+    set {_uniqueStorage()._slotWaitSeconds = newValue}
+  }
+  /// Returns true if `slotWaitSeconds` has been explicitly set.
+  package var hasSlotWaitSeconds: Bool {_storage._slotWaitSeconds != nil}
+  /// Clears the value of `slotWaitSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearSlotWaitSeconds() {_uniqueStorage()._slotWaitSeconds = nil}
+
+  package var slotWaitShare: Double {
+    get {_storage._slotWaitShare ?? 0}
+    set {_uniqueStorage()._slotWaitShare = newValue}
+  }
+  /// Returns true if `slotWaitShare` has been explicitly set.
+  package var hasSlotWaitShare: Bool {_storage._slotWaitShare != nil}
+  /// Clears the value of `slotWaitShare`. Subsequent reads from it will return its default value.
+  package mutating func clearSlotWaitShare() {_uniqueStorage()._slotWaitShare = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -3190,7 +3228,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{10}fetched_images\0\u{3}fetched_bytes\0\u{3}slot_wait_seconds\0\u{3}slot_wait_share\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -3237,6 +3275,10 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _stealAnswers: UInt64? = nil
     var _stealMsMedian: Double? = nil
     var _stealMsP99: Double? = nil
+    var _fetchedImages: UInt64? = nil
+    var _fetchedBytes: UInt64? = nil
+    var _slotWaitSeconds: Double? = nil
+    var _slotWaitShare: Double? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3291,6 +3333,10 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _stealAnswers = source._stealAnswers
       _stealMsMedian = source._stealMsMedian
       _stealMsP99 = source._stealMsP99
+      _fetchedImages = source._fetchedImages
+      _fetchedBytes = source._fetchedBytes
+      _slotWaitSeconds = source._slotWaitSeconds
+      _slotWaitShare = source._slotWaitShare
     }
   }
 
@@ -3353,6 +3399,10 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 42: try { try decoder.decodeSingularUInt64Field(value: &_storage._stealAnswers) }()
         case 43: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsMedian) }()
         case 44: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsP99) }()
+        case 60: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedImages) }()
+        case 61: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedBytes) }()
+        case 62: try { try decoder.decodeSingularDoubleField(value: &_storage._slotWaitSeconds) }()
+        case 63: try { try decoder.decodeSingularDoubleField(value: &_storage._slotWaitShare) }()
         default: break
         }
       }
@@ -3497,6 +3547,18 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._stealMsP99 {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 44)
       } }()
+      try { if let v = _storage._fetchedImages {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 60)
+      } }()
+      try { if let v = _storage._fetchedBytes {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 61)
+      } }()
+      try { if let v = _storage._slotWaitSeconds {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 62)
+      } }()
+      try { if let v = _storage._slotWaitShare {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 63)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3550,6 +3612,10 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._stealAnswers != rhs_storage._stealAnswers {return false}
         if _storage._stealMsMedian != rhs_storage._stealMsMedian {return false}
         if _storage._stealMsP99 != rhs_storage._stealMsP99 {return false}
+        if _storage._fetchedImages != rhs_storage._fetchedImages {return false}
+        if _storage._fetchedBytes != rhs_storage._fetchedBytes {return false}
+        if _storage._slotWaitSeconds != rhs_storage._slotWaitSeconds {return false}
+        if _storage._slotWaitShare != rhs_storage._slotWaitShare {return false}
         return true
       }
       if !storagesAreEqual {return false}
