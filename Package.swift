@@ -122,8 +122,7 @@ let package = Package(
             name: "NodeRuntime",
             dependencies: [
                 "CloudMetadata", "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR",
-                "ObjectStorage",
-                "Transport", "Wire", "WorkerPool",
+                "ObjectStorage", "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
@@ -133,8 +132,10 @@ let package = Package(
             name: "ClusterConfiguration",
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
+        .target(name: "CFolderFacts"),
         .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
-        .target(name: "Submission", dependencies: ["CInflate", "ClusterModel"], swiftSettings: strict),
+        .target(
+            name: "Submission", dependencies: ["CFolderFacts", "CInflate", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
             dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
@@ -278,7 +279,8 @@ let package = Package(
             name: "NodeTests",
             dependencies: [
                 "CloudMetadata", "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership",
-                "MetadataFixture", "NodeRuntime", "PageFiles", "Results", "Transport", "Wire", "bare-loop", "node",
+                "MetadataFixture", "NodeRuntime", "ObjectStorage", "PageFiles", "Results", "Transport", "Wire",
+                "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

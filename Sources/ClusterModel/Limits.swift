@@ -47,6 +47,27 @@ package enum Limits {
     package static let keyListCount = 4_096
     /// Batches in one message.
     package static let catalogueChunkCount = 500
+    /// Watches of one batch, and of the whole cluster, those included that were stopped; more are refused.
+    package static let watchesPerBatchCount = 64
+    package static let watchCount = 512
+    /// Watches that a node keeps when others have let more in at the same time: those with the lowest ids.
+    package static let watchKeptCount = 1_024
+    /// Watches in one message.
+    package static let watchChunkCount = 64
+    /// Language rules of one watch, and bytes of one rule.
+    package static let watchRuleCount = 64
+    package static let watchRuleByteCount = 512
+    /// Seconds between two complete looks at a watched place.
+    package static let watchIntervalSeconds: ClosedRange<UInt32> = 1...86_400
+    package static let watchIntervalDefaultSeconds: UInt32 = 30
+    /// Files that one watch remembers as submitted; those beyond are offered again at each look, and found to be known.
+    package static let watchRememberedCount = 2_000_000
+    /// Files that one watch remembers as not complete yet; those beyond are found again at the next look.
+    package static let watchUnsettledCount = 10_000
+    /// Folders below one watched folder whose events are listened to; the others are only looked at.
+    package static let watchedFolderCount = 100_000
+    /// Longest text in which a watch says what is wrong; longer ones are cut.
+    package static let watchNoteByteCount = 500
     /// Operations that a node carries out for others at once.
     package static let operationCount = 64
     /// Jobs that an operation may name.

@@ -110,6 +110,7 @@ extension Coordinator {
         let holders = members.filter { $0.value.standing == .serving && !$0.value.isReplaced }
             .map { PlacementMember(id: $0.key, zone: $0.value.zone) }.sorted()
         let alive = Set(members.filter(\.value.isAlive).keys)
+        servingNodes = holders.map(\.id).filter { alive.contains($0) }
         let old = placement
         let table =
             holders == old.table.members

@@ -32,7 +32,8 @@ extension Coordinator {
             backlog: unstarted,
             secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
             replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
-            strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)
+            strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress,
+            watches: watches, servingNodes: servingNodes)
     }
 
     /// What must hold after every step; checked by tests and the simulator. Returns the first violation.

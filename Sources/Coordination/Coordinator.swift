@@ -34,6 +34,8 @@ package struct Coordinator: Sendable {
     /// Shards of which this node is primary, and replica, by `placement`.
     var primaryShards: ShardSet
     var replicaShards: ShardSet
+    /// Nodes that are there and stay, sorted; none before this node has heard of members.
+    var servingNodes: [NodeID]
     /// Before it has heard of members, a node of a cluster claims nothing.
     var isSettled: Bool
     var takeOvers: [ShardIndex: TakeOver] = [:]
@@ -123,6 +125,7 @@ package struct Coordinator: Sendable {
         strayShards = ShardSet(layout: configuration.layout)
         movedShards = ShardSet(layout: configuration.layout)
         isSettled = configuration.isAlone
+        servingNodes = configuration.isAlone ? [configuration.node] : []
         members[configuration.node] = KnownMember(
             boot: configuration.boot, isAlive: true, standing: .serving, zone: configuration.zone)
     }
@@ -181,6 +184,11 @@ package struct Coordinator: Sendable {
             effects.append(.reply(request, .done))
         case .removeBatch(let request, let name):
             effects.append(.reply(request, try remove(name, ledger: ledger, into: &effects)))
+        case .startWatches(let request, let watches):
+            effects.append(.reply(request, try start(watches, ledger: ledger, into: &effects)))
+        case .stopWatches(let request, let selection):
+            effects.append(.reply(request, try stop(selection, ledger: ledger, into: &effects)))
+        case .claimWatch(let watch, let folder): try claim(watch, folder, ledger: ledger, into: &effects)
         case .drain(let order): beginDrain(order, at: now, into: &effects)
         case .cancelDrain: cancelDrain(at: now, into: &effects)
         case .setStealing(let isStealing): setStealing(isStealing, at: now)

@@ -91,6 +91,12 @@ package enum CoordinatorInput: Hashable, Sendable {
     /// All nodes, those included that are not here now.
     case setClusterPaused(RequestID, Bool)
     case removeBatch(RequestID, String)
+    /// At most `Limits.watchesPerBatchCount`. Answered by `watches`, or `refused`: then nothing has changed.
+    case startWatches(RequestID, [Watch])
+    case stopWatches(RequestID, WatchSelection)
+    /// This node sees the folder of a watch of which it is the origin, or whose origin is away; with the watch as it was
+    /// when that was found.
+    case claimWatch(Watch, FolderIdentity?)
     /// Begins to drain; follow it in the snapshot. A second order shortens or lengthens the deadline of the first.
     case drain(DrainOrder)
     /// Ends a drain that has not ended itself: the node works again.
@@ -160,6 +166,8 @@ package enum CoordinatorReply: Hashable, Sendable {
     /// answer in time.
     case changed(Int, found: [JobKey], missing: ShardSet)
     case done
+    /// Those that were started or are running as asked, or those that were stopped.
+    case watches([Watch])
     case refused(String)
 }
 
@@ -204,4 +212,5 @@ package enum CoordinatorEvent: Hashable, Sendable {
     /// A shard that is not this node's any more was given up: all its replicas have it.
     case shardDropped(ShardIndex)
     case drainPhase(DrainPhase)
+    case watchTakenOver(WatchID, SourceReference, from: NodeID)
 }

@@ -88,6 +88,10 @@ package struct CoordinatorSnapshot: Hashable, Sendable {
     package var strayShards: ShardSet
     package var outboxCount: Int
     package var drain: DrainProgress?
+    /// In the order of their ids, stopped ones included.
+    package var watches: [Watch]
+    /// Nodes that are there and stay, sorted; none before the node has heard of members.
+    package var servingNodes: [NodeID]
 
     package var runningCount: Int { running.values.reduce(0, +) }
     package var leasedCount: Int { leased.values.reduce(0, +) }

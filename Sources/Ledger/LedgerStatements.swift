@@ -12,7 +12,7 @@ struct LedgerStatements {
     let removedRecords: SQLStatement
     let insertOwed, deleteOwed, acknowledgeOwed, deleteOwedRecord, owedTo: SQLStatement
     let creditors, stamps, noteOrigin, origin, originsOfBatch, deleteOrigin: SQLStatement
-    let setting, setSetting: SQLStatement
+    let setting, setSetting, settingsBetween, removeSetting: SQLStatement
 
     init(_ connection: SQLConnection) throws(LedgerError) {
         func prepare(_ sql: String) throws(LedgerError) -> SQLStatement { try connection.prepare(sql) }
@@ -103,5 +103,7 @@ struct LedgerStatements {
 
         setting = try prepare("SELECT value FROM settings WHERE name = ?")
         setSetting = try prepare("INSERT OR REPLACE INTO settings(name, value) VALUES (?, ?)")
+        settingsBetween = try prepare("SELECT name, value FROM settings WHERE name >= ? AND name < ? ORDER BY name")
+        removeSetting = try prepare("DELETE FROM settings WHERE name = ?")
     }
 }

@@ -51,6 +51,7 @@ extension AdminService {
             let pending = totals.batches.reduce(0) { $0 + ($1.batch.isRemoved ? 0 : $1.counts.pending) }
             report.node.pending = UInt64(max(0, pending - snapshot.runningCount))
         }
+        report.watches = watching.value?.progress ?? []
         await addTransport(to: &report.node)
         return report
     }

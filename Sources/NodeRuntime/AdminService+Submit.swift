@@ -56,7 +56,7 @@ extension AdminService {
     }
 
     /// Checks what can be checked before anything is changed, and finds or makes the batch.
-    private func open(_ header: Ocr_V1_SubmitHeader) async throws -> Batch {
+    func open(_ header: Ocr_V1_SubmitHeader) async throws -> Batch {
         let existing = header.batch.isEmpty ? nil : try await batches(named: nil).last { $0.id.name == header.batch }
         var profile = existing?.profile ?? facts.defaultProfile
         if header.profile.hasPageSegmentationMode {
@@ -115,7 +115,8 @@ extension AdminService {
         return "\(date)-\(String(UInt32.random(in: 0...0xFF_FFFF) | 0x100_0000, radix: 16).dropFirst())"
     }
 
-    private func admit(
+    /// Admits a chunk of a submission; answered after its commit.
+    func admit(
         _ chunk: Ocr_V1_SubmitChunk, to batch: Batch, _ header: Ocr_V1_SubmitHeader
     ) async throws -> Ocr_V1_SubmitProgress {
         guard chunk.entries.count <= Limits.submissionChunkCount else {

@@ -8,6 +8,7 @@ internal import Coordination
 package import GRPCCore
 import ImageSources
 internal import Ledger
+internal import ObjectStorage
 package import Wire
 
 /// Serves the commands of this machine.
@@ -30,6 +31,9 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let drainControl: DrainControl
     /// Set once the node's ports are open.
     let cluster: ClusterReference
+    /// Set once the node runs watches.
+    let watching: WatchSupervisorReference
+    let stores: RemoteStores
 
     init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
@@ -37,7 +41,8 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         slotFigures: @escaping @Sendable () -> SlotFigures,
         prefetch: @escaping @Sendable () -> PrefetchStatistics,
         sandbox: @escaping @Sendable () -> String?, notice: @escaping @Sendable () -> String? = { nil },
-        stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
+        stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference,
+        watching: WatchSupervisorReference, stores: RemoteStores
     ) {
         self.facts = facts
         self.loop = loop
@@ -52,6 +57,8 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.stopControl = stopControl
         self.drainControl = drainControl
         self.cluster = cluster
+        self.watching = watching
+        self.stores = stores
         reads = BlockingQueue("ledger-reads")
         searches = BlockingQueue("ledger-search")
     }

@@ -109,6 +109,7 @@ package struct Node: Sendable {
         } catch {
             throw Self.failure(error)
         }
+        let watching = WatchSupervisorReference()
         opened.sources.open(reader)
         let waiting = WaitingMeter()
         let prefetcher = opened.sources.prefetcher
@@ -121,7 +122,7 @@ package struct Node: Sendable {
             },
             prefetch: { prefetcher.figures() },
             sandbox: { sandbox.text }, notice: { notices.text }, stopControl: stopControl,
-            drainControl: drainControl, cluster: reference)
+            drainControl: drainControl, cluster: reference, watching: watching, stores: options.stores)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
@@ -145,6 +146,10 @@ package struct Node: Sendable {
             if let times = executor.times() { waiting.note(times, at: loop.now) }
         }
         load.start()
+        let supervisor = WatchSupervisor(
+            service: service, loop: loop, stores: options.stores, logger: logger)
+        watching.set(supervisor)
+        supervisor.start()
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name, isFirst in
             guard isFirst else {
@@ -165,6 +170,7 @@ package struct Node: Sendable {
             notices.start(seed: facts.id.bits.low ^ facts.boot.rawValue)
             await stopControl.requested()
             notices.stop()
+            supervisor.stop()
             await stop(loop, opened, stopControl)
             load.stop()
             await cluster.leave(comesBack: drainControl.mode == .restart || renewal.reason != nil)
@@ -337,6 +343,8 @@ package struct Node: Sendable {
         case .backedUp(let key, let peer): logger.info("job \(key) takes long: \(peer) runs it too")
         case .shardDropped(let shard): logger.debug("shard \(shard.rawValue) is handed over")
         case .drainPhase(let phase): logger.info("drain: \(phase.rawValue)")
+        case .watchTakenOver(let id, let source, let peer):
+            logger.notice("watch \(id) is taken over from \(peer), which is away [\(source.text)]")
         }
     }
 

@@ -261,8 +261,10 @@ package final class StepLoop: Sendable {
         let request: RequestID
         switch input {
         case .openBatch(let asked, _), .submit(let asked, _), .operate(let asked, _), .pause(let asked),
-            .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _):
+            .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _),
+            .startWatches(let asked, _), .stopWatches(let asked, _):
             request = asked
+        case .claimWatch: return true
         case .finished, .counted, .drain, .cancelDrain, .setStealing, .stop, .members, .loads, .message: return false
         }
         let (reply, error) = shared.withLock { ($0.replies.removeValue(forKey: request), $0.failing) }

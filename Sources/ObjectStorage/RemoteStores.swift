@@ -5,9 +5,11 @@ package import ClusterModel
 package struct RemoteStores: Sendable {
     package let client: StoreClient
     package let s3: S3Client
+    private let credentials: any CredentialProvider
 
     package init(_ client: StoreClient, addressing: S3Addressing, credentials: any CredentialProvider) {
         self.client = client
+        self.credentials = credentials
         s3 = S3Client(client, addressing: addressing, credentials: credentials)
     }
 
@@ -24,5 +26,10 @@ package struct RemoteStores: Sendable {
         case .http, .https: return try client.file(source, expected: expected)
         case nil: throw StoreError(.unusable, "\(source.text) is no URL of a store or a web server")
         }
+    }
+
+    /// The queue of a URL. Throws when it is none.
+    package func queue(_ url: String) throws(StoreError) -> QueueClient {
+        try QueueClient(client, url: url, region: s3.addressing.region, credentials: credentials)
     }
 }

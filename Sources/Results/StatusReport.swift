@@ -49,6 +49,7 @@ package struct StatusReport: Sendable {
             ("deferred", .known(work.hasDeferred, work.deferred)),
             ("unreachable", .known(work.hasUnreachable, work.unreachable)),
             ("reused", .known(work.hasReused, work.reused)),
+            ("watches", .known(work.hasWatches, work.watches)),
         ])
     }
 

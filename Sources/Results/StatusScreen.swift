@@ -80,6 +80,9 @@ extension StatusReport {
                     ? "\(bar)  \(rate) jobs/s  \(HumanText.duration(work.hasEtaSeconds ? work.etaSeconds : nil)) left"
                     : bar)
         }
+        if work.hasWatches, work.watches > 0 {
+            lines.append("watches running: \(HumanText.count(work.watches)) (node watch ls)")
+        }
         let paused = response.nodes.filter { $0.hasPaused && $0.paused }
         if !paused.isEmpty {
             let who = response.nodes.count == 1 ? "" : " \(paused.count) of \(response.nodes.count) nodes:"

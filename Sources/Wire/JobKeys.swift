@@ -17,6 +17,20 @@ package enum JobKeys {
     }
 }
 
+/// Makes the identity of a watch.
+package enum WatchKeys {
+    /// The first 128 bits of SHA-256 over batch, source and, of a folder, the node on which it is: the same path may be
+    /// another folder elsewhere.
+    package static func id(batch: BatchID, source: SourceReference, origin: NodeID) -> WatchID {
+        var digest = CanonicalDigest(domain: "watch/1")
+        digest.update(batch.name)
+        digest.update(UInt64(batch.generation))
+        digest.update(source.bytes)
+        if source.isPath { digest.update(origin.bits.bytes) }
+        return WatchID(digest.bits)
+    }
+}
+
 /// Makes the digest of a profile that results carry.
 package enum ProfileDigest {
     /// 16 hexadecimal digits of SHA-256 over the profile's canonical text for a job's language.

@@ -11,7 +11,8 @@ package enum LedgerCall: Sendable {
     case owe(JobKey, NodeID)
     /// Acknowledges the n-th entry of a target's outbox, with a sequence that is off by `skew`.
     case acknowledge(NodeID, index: Int, skew: Int64)
-    case set(String, String)
+    /// Nil: the setting is removed.
+    case set(String, String?)
     case noteOrigin([JobKey], BatchID)
     /// Drops the records of these jobs by their stamps, which are off by `skew`.
     case drop([JobKey], skew: UInt64)
@@ -70,7 +71,9 @@ package struct Workload: Sendable {
                 target, index: Int.random(in: 0..<4, using: &random),
                 skew: Int.random(in: 0..<5, using: &random) == 0 ? 1 : 0)
         case 88..<92: return .dropRemoved(limit: Int.random(in: 1...8, using: &random))
-        case 92..<96: return .set("s\(Int.random(in: 0..<3, using: &random))", "v\(number)'\u{0}")
+        case 92..<96:
+            let name = "s\(Int.random(in: 0..<3, using: &random))"
+            return .set(name, Int.random(in: 0..<4, using: &random) == 0 ? nil : "v\(number)'\u{0}")
         default:
             // The third batch is removed now and then; a tombstone stays, and its jobs come again and are dropped again.
             let isRemoved = batch == Self.batchIDs[2] && Int.random(in: 0..<4, using: &random) == 0
@@ -157,7 +160,7 @@ extension LedgerCall {
             let dropped = try ledger.drop(stamps + stamps.suffix(1))
             return "dropped \(dropped) \(try keys.map { key in try ledger.isOrigin(of: key) })"
         case .set(let name, let value):
-            try ledger.setSetting(name, to: value)
+            if let value { try ledger.setSetting(name, to: value) } else { try ledger.removeSetting(name) }
             return "set"
         }
     }

@@ -23,7 +23,7 @@ import Testing
         "CloudMetadata": ["ClusterModel"],
         "ObjectStorage": ["ClusterModel", "CloudMetadata"],
         "ImageSources": ["ClusterModel", "CMemoryFile"],
-        "Submission": ["CInflate", "ClusterModel"],
+        "Submission": ["CFolderFacts", "CInflate", "ClusterModel"],
         "Results": ["ClusterModel", "Ledger", "Wire"],
         "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [

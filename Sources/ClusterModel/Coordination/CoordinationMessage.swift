@@ -199,15 +199,18 @@ package struct ClusterSetting: Hashable, Sendable {
     }
 }
 
-/// Batches, tombstones included, and settings: what every node has.
+/// Batches, tombstones included, settings and watches: what every node has.
 package struct Catalogue: Hashable, Sendable {
     /// At most `Limits.catalogueChunkCount`; a larger catalogue goes in several messages.
     package var batches: [Batch]
     package var settings: [ClusterSetting]
+    /// At most `Limits.watchChunkCount`.
+    package var watches: [Watch]
 
-    package init(batches: [Batch], settings: [ClusterSetting] = []) {
+    package init(batches: [Batch], settings: [ClusterSetting] = [], watches: [Watch] = []) {
         self.batches = batches
         self.settings = settings
+        self.watches = watches
     }
 }
 

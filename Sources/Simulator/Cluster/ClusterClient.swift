@@ -97,6 +97,7 @@ extension ClusterWorld {
             if client.cancelled.contains(batch.id) { jobs.edit(key) { $0.mayBeCancelled = true } }
             entries.append(Submission(key: key, specification: specification))
         }
+        if settings.startsWatches { watch(batch.id, task.numbers.lowerBound, through: node) }
         checker.noteSubmission(entries.count)
         let keys = entries.map(\.key)
         ask(node, .submit(task, keys)) { .submit($0, entries) }
@@ -108,6 +109,23 @@ extension ClusterWorld {
             return
         }
         checker.allowDuplicates(1)
+    }
+
+    /// Begins a watch for the batch; now and then stops those that it has, or takes one over.
+    private func watch(_ batch: BatchID, _ number: Int, through node: ClusterNode) {
+        let id = WatchID(Bits128(high: UInt64(number % 5) &* 0x9E37_79B9_7F4A_7C15, low: UInt64(batch.generation)))
+        let source = number % 2 == 0 ? "/scans/\(number % 5)" : "s3://scans/\(number % 5)"
+        let known = node.core?.watches.first { $0.id == id }
+        if number % 3 == 2 {
+            ask(node, .change) { .stopWatches($0, .batch(batch)) }
+        } else if number % 3 == 1, let known {
+            take(.claimWatch(known, FolderIdentity(number: UInt64(number), madeNanoseconds: 0)), by: node)
+        } else {
+            let wanted = Watch(
+                id: id, batch: known?.batch ?? batch, source: known?.source ?? SourceReference(path: source),
+                language: "deu", priority: number % 1_000, origin: node.id, writer: node.id, createdSeconds: 0)
+            ask(node, .change) { .startWatches($0, [wanted]) }
+        }
     }
 
     // MARK: Changing

@@ -163,4 +163,8 @@ final class SimulatedDisk: Ledger {
 
     func setting(_ name: String) throws(LedgerError) -> String? { try ledger.setting(name) }
     func setSetting(_ name: String, to value: String) throws(LedgerError) { try ledger.setSetting(name, to: value) }
+    func settings(withPrefix prefix: String) throws(LedgerError) -> [(name: String, value: String)] {
+        try ledger.settings(withPrefix: prefix)
+    }
+    func removeSetting(_ name: String) throws(LedgerError) { try ledger.removeSetting(name) }
 }

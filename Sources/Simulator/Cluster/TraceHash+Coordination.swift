@@ -26,6 +26,9 @@ extension TraceHash {
         case .resume(let request): add(105 << 32 | request.rawValue)
         case .setClusterPaused(let request, _): add(106 << 32 | request.rawValue)
         case .removeBatch(let request, _): add(107 << 32 | request.rawValue)
+        case .startWatches(let request, let watches): add(112 << 32 | request.rawValue &+ UInt64(watches.count) << 24)
+        case .stopWatches(let request, _): add(113 << 32 | request.rawValue)
+        case .claimWatch(let watch, _): add(114 << 32 | watch.version)
         case .drain(let order): add(108 << 32 | order.deadline.nanoseconds.magnitude)
         case .cancelDrain: add(109)
         case .setStealing(let isStealing): add(112 << 32 | (isStealing ? 1 : 0))
@@ -110,6 +113,7 @@ extension TraceHash {
         case .catalogue(let catalogue, _):
             add(137)
             for batch in catalogue.batches { add(batch.version << 1 | (batch.isRemoved ? 1 : 0)) }
+            for watch in catalogue.watches { add(watch.version << 1 | UInt64(watch.state.rawValue)) }
         case .admit(let request):
             add(138 << 32 | request.number)
             for entry in request.entries { add(entry.key) }

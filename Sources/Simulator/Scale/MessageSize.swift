@@ -26,7 +26,9 @@ enum MessageSize {
         case .keys(let list): 48 + list.stamps.count * (identity + 9)
         case .keyAnswer(let answer): 8 + answer.wanted.count * identity
         case .catalogueDigest, .catalogueConfirmation: 9
-        case .catalogue(let catalogue, _): catalogue.batches.count * batch + catalogue.settings.count * 40
+        case .catalogue(let catalogue, _):
+            catalogue.batches.count * batch + catalogue.settings.count * 40
+                + catalogue.watches.count * 256
         case .admit(let request): batch + request.entries.count * (identity + source + 12)
         case .admitted: 24
         case .steal(let request): 32 + request.languages.count * 6
