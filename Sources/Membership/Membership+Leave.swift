@@ -59,7 +59,8 @@ extension Membership {
     private mutating func sayFarewell(to member: Member, at now: Instant, into effects: inout [MembershipEffect]) {
         farewell?.tries += 1
         beginExchange(
-            .farewell(farewell?.status ?? .left), with: member.facts.endpoint, member: member.id, sendsMembers: false, at: now, into: &effects)
+            .farewell(farewell?.status ?? .left), with: member.facts.endpoint, member: member.id, sendsMembers: false,
+            at: now, into: &effects)
     }
 
     /// An exchange of the good-bye has ended. What one of an earlier good-bye has heard is another one.

@@ -209,7 +209,8 @@ package struct Membership: Sendable {
     /// Traps when an invariant of the head of this file is broken; for tests and the simulator.
     package func checkInvariants() {
         precondition(own.status == farewell?.status ?? .alive, "the node's own entry is \(own.status)")
-        precondition(own.accuser == (farewell?.status == .dead ? identity.id : nil), "the node accuses itself of nothing")
+        precondition(
+            own.accuser == (farewell?.status == .dead ? identity.id : nil), "the node accuses itself of nothing")
         var digest: UInt64 = 0
         for member in table.entries {
             precondition((member.suspicion != nil) == (member.status == .suspect), "suspicion and status disagree")

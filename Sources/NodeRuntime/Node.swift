@@ -133,6 +133,8 @@ package struct Node: Sendable {
         reference.set(cluster)
         let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop)
         load.start()
+        let sweeper = opened.sources.sweeper(reader, logger: logger)
+        sweeper.start()
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name, isFirst in
             guard isFirst else {
@@ -153,6 +155,7 @@ package struct Node: Sendable {
             await stopControl.requested()
             await stop(loop, opened, stopControl)
             load.stop()
+            sweeper.stop()
             await cluster.leave(comesBack: drainControl.mode == .restart || renewal.reason != nil)
             // Those who follow the stop, here or at another node, hear of its end before anything closes.
             stopControl.advance(to: .left)

@@ -1,6 +1,7 @@
 // How a node is asked to stop, by a signal or by `node drain`, and how those who asked see it through.
 
 internal import ClusterModel
+import Dispatch
 import Synchronization
 
 /// One stop of one node: the first request decides the deadline; everybody can follow it.
@@ -72,14 +73,15 @@ package final class StopControl: Sendable {
 
     /// Returns when everybody who follows the stop has been told of its end, or after that time.
     func followersAreTold(within patience: Duration) async {
-        let timer = Task { [self] in
-            try await Task.sleep(for: patience)
+        let timer = DispatchWorkItem { [self] in
             let waiters = state.withLock { state in
                 defer { state.followerWaiters = [] }
                 return state.followerWaiters
             }
             for waiter in waiters { waiter.resume() }
         }
+        DispatchQueue.global().asyncAfter(
+            deadline: .now() + .nanoseconds(Int(clamping: patience.nanoseconds)), execute: timer)
         await withCheckedContinuation { continuation in
             let isOver = state.withLock { state in
                 if state.followers > 0 { state.followerWaiters.append(continuation) }

@@ -5,6 +5,7 @@ internal import Coordination
 import Dispatch
 import ImageSources
 internal import Ledger
+internal import Logging
 internal import Membership
 internal import Wire
 internal import WorkerPool
@@ -61,6 +62,16 @@ struct NodeSources: Sendable {
             reader: reader, node: node, spool: spool,
             peers: peers, targets: targets,
             sender: SpoolSender(resolver, peers: peers, targets: targets, name: resolver.neighbourhoodName))
+    }
+
+    /// What removes copies that nobody needs any more.
+    func sweeper(_ reader: LedgerReader, logger: Logger) -> SpoolSweeper {
+        let needs = SpoolNeeds(
+            record: { try reader.record($0)?.record },
+            isCurrent: { [layout, loop] in loop.snapshot?.syncedShards.contains(layout.shard(of: $0)) ?? false },
+            holders: targets,
+            lookUp: { [peers] in peers.lookUp($0, on: $1, cancellation: SourceCancellation()) })
+        return SpoolSweeper(spool, needs, logger: logger)
     }
 
     /// Nodes that hold the record of a job and stay.
