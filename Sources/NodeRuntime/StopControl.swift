@@ -73,15 +73,14 @@ package final class StopControl: Sendable {
 
     /// Returns when everybody who follows the stop has been told of its end, or after that time.
     func followersAreTold(within patience: Duration) async {
-        let timer = DispatchWorkItem { [self] in
+        let deadline = DispatchTime.now() + .nanoseconds(Int(clamping: patience.nanoseconds))
+        DispatchQueue.global().asyncAfter(deadline: deadline) { [self] in
             let waiters = state.withLock { state in
                 defer { state.followerWaiters = [] }
                 return state.followerWaiters
             }
             for waiter in waiters { waiter.resume() }
         }
-        DispatchQueue.global().asyncAfter(
-            deadline: .now() + .nanoseconds(Int(clamping: patience.nanoseconds)), execute: timer)
         await withCheckedContinuation { continuation in
             let isOver = state.withLock { state in
                 if state.followers > 0 { state.followerWaiters.append(continuation) }
@@ -89,7 +88,6 @@ package final class StopControl: Sendable {
             }
             if isOver { continuation.resume() }
         }
-        timer.cancel()
     }
 
     package func advance(to phase: Phase) { state.withLock { $0.phase = phase } }
