@@ -150,6 +150,8 @@ package struct Node: Sendable {
             service: service, loop: loop, stores: options.stores, logger: logger)
         watching.set(supervisor)
         supervisor.start()
+        let sweeper = opened.sources.sweeper(reader, logger: logger)
+        sweeper.start()
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name, isFirst in
             guard isFirst else {
@@ -173,6 +175,7 @@ package struct Node: Sendable {
             supervisor.stop()
             await stop(loop, opened, stopControl)
             load.stop()
+            sweeper.stop()
             await cluster.leave(comesBack: drainControl.mode == .restart || renewal.reason != nil)
             // Those who follow the stop, here or at another node, hear of its end before anything closes.
             stopControl.advance(to: .left)

@@ -1,6 +1,7 @@
 // How a node is asked to stop, by a signal or by `node drain`, and how those who asked see it through.
 
 internal import ClusterModel
+import Dispatch
 import Synchronization
 
 /// One stop of one node: the first request decides the deadline; everybody can follow it.
@@ -72,8 +73,8 @@ package final class StopControl: Sendable {
 
     /// Returns when everybody who follows the stop has been told of its end, or after that time.
     func followersAreTold(within patience: Duration) async {
-        let timer = Task { [self] in
-            try await Task.sleep(for: patience)
+        let deadline = DispatchTime.now() + .nanoseconds(Int(clamping: patience.nanoseconds))
+        DispatchQueue.global().asyncAfter(deadline: deadline) { [self] in
             let waiters = state.withLock { state in
                 defer { state.followerWaiters = [] }
                 return state.followerWaiters
@@ -87,7 +88,6 @@ package final class StopControl: Sendable {
             }
             if isOver { continuation.resume() }
         }
-        timer.cancel()
     }
 
     package func advance(to phase: Phase) { state.withLock { $0.phase = phase } }

@@ -92,6 +92,9 @@ struct ChaosTests {
             return jobs.count == pages.count
                 && reasons.count { $0.hasPrefix("source-unreachable") && $0.contains("n1") } == pages.count
         }
+        try await cluster.eventually("the status counts them") {
+            try await other.work("unreachable") == pages.count
+        }
         try origin.start()
         try await work.wait(at: other, seconds: 120)
         print(try await work.check(at: other, expected: expected), terminator: "")

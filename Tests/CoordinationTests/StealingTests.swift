@@ -242,7 +242,9 @@ struct StealingTests {
             let failure = Failure(.sourceUnreachable, "its file is on scan-3, which cannot be reached")
             try cluster.end(running, at: member, .failed(failure))
             #expect(try cluster.record(number, at: node)?.reason == failure)
+            #expect(node.core.snapshot.unreachable == 1 && node.core.snapshot.deferred == 1)
             try cluster.advance(.seconds(25))
+            #expect(node.core.snapshot.unreachable == 0)
         }
         let record = try #require(try cluster.record(number, at: node))
         #expect(record.outcome == .pending && record.failures == 0 && record.attempts <= 3)

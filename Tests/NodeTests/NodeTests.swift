@@ -150,6 +150,30 @@ struct NodeTests {
         #expect(node.log.contains("worker-killed"))
     }
 
+    @Test func `a spooled file goes when its job has ended, and stays while it is pending`() throws {
+        let node = try RunningNode()
+        let source = samples + "/zxx_blank.tif"
+        #expect(node.command("submit", source, "--batch", "ended").exitCode == 0)
+        #expect(node.command("wait").exitCode == 0)
+        #expect(node.command("pause").exitCode == 0)
+        #expect(node.command("submit", source, "--batch", "pending").exitCode == 0)
+        // As if other nodes had left them here before they went.
+        var facts = stat()
+        try #require(stat(source, &facts) == 0)
+        let modified = facts.st_mtim.tv_sec * 1_000_000_000 + facts.st_mtim.tv_nsec
+        let copies = try ["ended", "pending"].map { batch in
+            let job = try #require(node.command("jobs", "--batch", batch, "--json").lines.first?["job"] as? String)
+            let path = node.dataDirectory + "/spool/\(job)-\(facts.st_size)-\(modified)"
+            try FileManager.default.copyItem(atPath: source, toPath: path)
+            return path
+        }
+        node.kill(SIGKILL)
+        try node.start()
+        try node.wait("the first copy goes", seconds: 30) { !FileManager.default.fileExists(atPath: copies[0]) }
+        #expect(FileManager.default.fileExists(atPath: copies[1]))
+        #expect(node.log.contains("1 spooled files are not needed any more"))
+    }
+
     @Test func `drain is refused on the last node, --restart stops it cleanly`() throws {
         let node = try RunningNode()
         _ = node.command("submit", samples + "/deu_buelowstrasse.png", "--batch", "d", "--language", "deu")

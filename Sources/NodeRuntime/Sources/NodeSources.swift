@@ -97,6 +97,16 @@ struct NodeSources: Sendable {
             sender: SpoolSender(resolver, peers: peers, targets: targets, name: resolver.neighbourhoodName))
     }
 
+    /// What removes copies that nobody needs any more.
+    func sweeper(_ reader: LedgerReader, logger: Logger) -> SpoolSweeper {
+        let needs = SpoolNeeds(
+            record: { try reader.record($0)?.record },
+            isCurrent: { [layout, loop] in loop.snapshot?.syncedShards.contains(layout.shard(of: $0)) ?? false },
+            holders: targets,
+            lookUp: { [peers] in peers.lookUp($0, on: $1, cancellation: SourceCancellation()) })
+        return SpoolSweeper(spool, needs, logger: logger)
+    }
+
     /// Nodes that hold the record of a job and stay.
     private var targets: SpoolSender.Targets {
         { [node, layout, loop] key in
