@@ -136,7 +136,9 @@ extension AdminService {
             guard source.isPath || source.remoteScheme != nil, source.bytes.count <= Limits.sourceByteCount,
                 !source.bytes.contains(0)
             else {
-                reject("not an absolute path or an s3://, http:// or https:// URL of at most \(Limits.sourceByteCount) bytes")
+                reject(
+                    "not an absolute path or an s3://, http:// or https:// URL of at most "
+                        + "\(Limits.sourceByteCount) bytes")
                 continue
             }
             let language = entry.hasLanguage && !entry.language.isEmpty ? entry.language : batch.language
@@ -198,7 +200,11 @@ extension AdminService {
             }
             let before = detail.fingerprint
             let after = submission.specification.fingerprint
-            if let before, let after, after.isOther(than: before) { admission.changed += 1 } else { admission.known += 1 }
+            if let before, let after, after.isOther(than: before) {
+                admission.changed += 1
+            } else {
+                admission.known += 1
+            }
         }
         return admission
     }
