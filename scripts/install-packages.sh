@@ -9,7 +9,7 @@ build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev libpoppler-c
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 test)
-    wanted=("${build[@]}" iproute2 jq nftables sqlite3)
+    wanted=("${build[@]}" gzip iproute2 jq nftables python3 python3-venv sqlite3)
     for language in spa frk ita nld lat heb ara hin jpn chi-sim por script-frak; do
         wanted+=("tesseract-ocr-$language")
     done
@@ -42,9 +42,23 @@ unpack_serf() {
     fi
     rm -rf "$scratch"
 }
+
+# The S3 API that tests work with, and the command that fills it, in .build/moto where they are not installed. Without them
+# these tests are skipped, and say so.
+install_moto() {
+    local target
+    target="$(cd "$(dirname "$0")/.." && pwd)/.build/moto"
+    if command -v moto_server >/dev/null && command -v aws >/dev/null; then return 0; fi
+    if [ -x "$target/bin/moto_server" ] && [ -x "$target/bin/aws" ]; then return 0; fi
+    if ! python3 -m venv "$target" || ! "$target/bin/pip" install --quiet 'moto[s3,iam,server]' awscli; then
+        rm -rf "$target"
+        echo "install-packages: moto and awscli cannot be had here; tests with the S3 API are skipped" >&2
+    fi
+}
 group=$1
 finish() {
     if [ "$group" = bench-membership ]; then unpack_serf; fi
+    if [ "$group" = test ]; then install_moto; fi
     exit 0
 }
 

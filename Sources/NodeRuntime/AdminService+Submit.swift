@@ -138,8 +138,8 @@ extension AdminService {
                 !source.bytes.contains(0)
             else {
                 reject(
-                    "not an absolute path or an s3://, http:// or https:// URL of at most \(Limits.sourceByteCount) bytes"
-                )
+                    "not an absolute path or an s3://, http:// or https:// URL of at most "
+                        + "\(Limits.sourceByteCount) bytes")
                 continue
             }
             let language = entry.hasLanguage && !entry.language.isEmpty ? entry.language : batch.language

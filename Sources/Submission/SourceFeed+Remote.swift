@@ -44,9 +44,9 @@ extension SourceFeed {
         try remotes.list(prefixes) { object, index in
             hasObjects[index] = true
             let bytes = object.source.bytes
+            // A marker that consoles make for a folder.
+            if bytes.last == RawPath.slash { return true }
             if object.source != prefixes[index] {
-                // A marker that consoles make for a folder.
-                if bytes.last == RawPath.slash { return true }
                 guard ImageSniff.hasImageExtension(RawPath.name(of: bytes)) else {
                     goesOn = body(.skipped(source: object.source, reason: "not named like an image"))
                     return goesOn

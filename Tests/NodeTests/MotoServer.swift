@@ -1,4 +1,4 @@
-// A real implementation of the S3 API on loopback: moto's server (pip install 'moto[s3,iam,server]'), filled by the `aws`
+// A real implementation of the S3 API on loopback: moto's server (scripts/install-packages.sh test), filled by the `aws`
 // command as an operator fills it. Nothing here asks any other host.
 
 import Foundation
@@ -19,7 +19,7 @@ final class MotoServer {
 
     private static func find(_ program: String) -> String? {
         let paths = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":").map(String.init)
-        return (paths + ["/root/.pyenv/shims", "/usr/local/bin"]).map { "\($0)/\(program)" }
+        return (paths + [Places.repository + "/.build/moto/bin"]).map { "\($0)/\(program)" }
             .first { access($0, X_OK) == 0 }
     }
 

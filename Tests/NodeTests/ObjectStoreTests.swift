@@ -231,4 +231,30 @@ struct ObjectStoreTests {
         try "".write(toFile: node.directory + "/test.conf", atomically: true, encoding: .utf8)
         #expect(doctor().keys.allSatisfy { !$0.hasPrefix("s3") })
     }
+
+    @Test("that are many are listed page by page and submitted, each once")
+    func many() throws {
+        let count = Places.isLong ? 100_000 : 1_200
+        let moto = try MotoServer(checksSignatures: false)
+        try moto.aws("s3", "mb", "s3://scans")
+        let folder = moto.directory + "/many"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        for number in 0..<count {
+            _ = FileManager.default.createFile(
+                atPath: "\(folder)/\(number).png", contents: Data([UInt8(number & 0xFF)]))
+        }
+        try moto.aws("s3", "cp", "--recursive", "--quiet", folder, "s3://scans/many/")
+        let node = try node(moto, workers: 1)
+        #expect(node.command("pause").exitCode == 0)
+        let start = ContinuousClock.now
+        let result = submit(node, "--batch", "many", "s3://scans/many/")
+        let seconds = Double((ContinuousClock.now - start) / .milliseconds(1)) / 1_000
+        print(
+            "\(count) keys listed and submitted in \(seconds) s: \(Int(Double(count) / seconds)) keys/s, moto's time included"
+        )
+        let digits = result.output.filter { $0 != "," }
+        #expect(digits.contains("\(count) submitted (\(count) new"), "\(result.output)\(result.errors)")
+        let pages = moto.requests.filter { $0.hasPrefix("GET /scans?") }
+        #expect(pages.count == (count + 999) / 1_000)
+    }
 }

@@ -112,9 +112,9 @@ struct WebTests {
         let server = try ScriptedServer { [bytes] request, number in
             Store.part(request, of: bytes, ending: number == 1 ? .stall(after: 30_000) : .whole)
         }
-        let options = Store.options(stall: .milliseconds(300))
+        let options = Store.options(stall: .seconds(1))
         #expect(try await Store.read(stores(options), server.address + "/a") == bytes)
-        #expect(server.requests.map(\.offset) == [0, 30_000])
+        #expect(server.requests.count == 2 && (1...30_000).contains(server.requests[1].offset))
         #expect(server.requests.last?.headers["if-range"] == "\"1\"")
         for headers in [[], [("ETag", "W/\"1\""), ("Accept-Ranges", "bytes")], [("ETag", "\"1\"")]] {
             let other = try ScriptedServer { [bytes] _, _ in
@@ -136,7 +136,7 @@ struct WebTests {
                 200, [("ETag", "\"1\""), ("Accept-Ranges", "bytes")], body: bytes,
                 ending: number == 1 ? .stall(after: 30_000) : .whole)
         }
-        let options = Store.options(stall: .milliseconds(300))
+        let options = Store.options(stall: .seconds(1))
         #expect(try await Store.read(stores(options), server.address + "/a") == bytes)
         #expect(server.requests.count == 2)
     }

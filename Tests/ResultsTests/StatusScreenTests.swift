@@ -181,6 +181,8 @@ import Wire
     @Test func `the detail of a node says what is known of it`() {
         var response = Self.five
         response.nodes = response.nodes.filter { $0.name == "scan-2" }
+        response.nodes[0].fetchedImages = 1_204
+        response.nodes[0].fetchedBytes = 3 << 30
         #expect(
             StatusReport(response).detail(width: 100) == """
                 name                scan-2
@@ -194,6 +196,7 @@ import Wire
                 zone                b
                 work                2 of 8 workers busy, 1.0 jobs/s
                 jobs                40 pending, – running, 2,000 done, 0 failed
+                images fetched      1,204, 3,072 MiB
                 worked off in       –
                 shards              – as primary, – held
                 stolen              – in, – out
