@@ -36,7 +36,9 @@ final class Slot: Sendable {
 
         /// The job that was taken up is over, or back in the queue.
         mutating func endJob() {
-            if let started = statistics.jobStarted { busyNanoseconds += MonotonicClock.nanoseconds() - started.nanoseconds }
+            if let started = statistics.jobStarted {
+                busyNanoseconds += MonotonicClock.nanoseconds() - started.nanoseconds
+            }
             running = nil
             statistics.job = nil
             statistics.jobStarted = nil

@@ -68,7 +68,9 @@ struct ReuseParts: Sendable {
 
     private func others(_ job: JobKey, _ cancellation: SourceCancellation) -> KnownResult? {
         guard let placement = loop.snapshot?.placement else { return nil }
-        let holders = placement.replicas(of: layout.shard(of: job)).filter { $0 != node && placement.alive.contains($0) }
+        let holders = placement.replicas(of: layout.shard(of: job)).filter {
+            $0 != node && placement.alive.contains($0)
+        }
         for holder in holders.prefix(Self.holderCount) where !cancellation.isCancelled {
             let details = peers.lookUp(
                 [job], on: holder, withResult: true, timeout: Self.resultTimeout, cancellation: cancellation)
