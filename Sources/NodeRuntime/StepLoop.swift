@@ -213,7 +213,8 @@ package final class StepLoop: Sendable {
             shared.withLock { $0.drain = ($0.drain?.mode ?? order.mode, deadline) }
         case .cancelDrain: shared.withLock { $0.drain = nil }
         case .setStealing(let isStealing): shared.withLock { $0.isStealing = isStealing }
-        case .openBatch, .submit, .operate, .pause, .resume, .setClusterPaused, .removeBatch, .claimWatch, .counted,
+        case .openBatch, .submit, .operate, .pause, .resume, .setClusterPaused, .removeBatch, .startWatches,
+            .stopWatches, .claimWatch, .counted,
             .finished, .stop, .loads, .message:
             break
         }

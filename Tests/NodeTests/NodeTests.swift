@@ -1,5 +1,7 @@
+import ClusterModel
 import Foundation
 import Glibc
+import ImageSources
 import Testing
 
 @Suite(.serialized)
@@ -158,12 +160,10 @@ struct NodeTests {
         #expect(node.command("pause").exitCode == 0)
         #expect(node.command("submit", source, "--batch", "pending").exitCode == 0)
         // As if other nodes had left them here before they went.
-        var facts = stat()
-        try #require(stat(source, &facts) == 0)
-        let modified = facts.st_mtim.tv_sec * 1_000_000_000 + facts.st_mtim.tv_nsec
+        let file = try FileSource.openFile(SourceReference(path: source), maximumBytes: .max).get().facts.fingerprint
         let copies = try ["ended", "pending"].map { batch in
             let job = try #require(node.command("jobs", "--batch", batch, "--json").lines.first?["job"] as? String)
-            let path = node.dataDirectory + "/spool/\(job)-\(facts.st_size)-\(modified)"
+            let path = node.dataDirectory + "/spool/\(job)-\(file.byteCount)-\(file.modifiedNanoseconds)"
             try FileManager.default.copyItem(atPath: source, toPath: path)
             return path
         }
