@@ -30,7 +30,7 @@ struct PrefixWatchCommandTests {
         let node = try node(moto)
         #expect(node.command("submit", "--watch", "s3://nowhere/x", "--batch", "w").exitCode == 3)
         #expect(node.command("submit", "--watch", "http://127.0.0.1/x", "--batch", "w").exitCode == 3)
-        let started = node.command("submit", "--watch", "s3://scans/in/", "--batch", "w", "--interval", "1s", "--json")
+        let started = node.command("submit", "--watch", "s3://scans/in", "--batch", "w", "--interval", "1s", "--json")
         #expect(started.exitCode == 0, "\(started.errors)")
         #expect(started.json["submitted"] as? Int == 1, "\(started.output)")
         // In front of what is known, and behind it.
@@ -40,7 +40,7 @@ struct PrefixWatchCommandTests {
         try node.wait("all are done") { done(node, "w") == 3 }
         moto.stop()
         try node.wait("the store is away") {
-            (watch(node)?["error"] as? String)?.contains("the listing of s3://scans/in/") == true
+            (watch(node)?["error"] as? String)?.contains("the listing of s3://scans/in") == true
         }
         #expect(watch(node)?["state"] as? String == "failing")
     }
