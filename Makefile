@@ -17,8 +17,9 @@ DEBUG = $(SWIFT) build --build-tests
 TEST = OMP_THREAD_LIMIT=1 $(SWIFT) test --skip-build
 # Tests run side by side in one process, and some block or load every core. Those that time answers over sockets, and
 # the real clusters one after another, come after them, alone.
-SUITES = $(TEST) --skip '^(TransportTests|ObjectStorageTests|ClusterTests)\.' && \
-    $(TEST) --filter '^(TransportTests|ObjectStorageTests)\.' && $(TEST) --no-parallel --filter '^ClusterTests\.'
+ALONE = '^(TransportTests|ObjectStorageTests)\.|^NodeTests\.(PrefixWatchTests|ContentPostTests)/'
+SUITES = $(TEST) --skip '^ClusterTests\.' --skip $(ALONE) && \
+    $(TEST) --filter $(ALONE) && $(TEST) --no-parallel --filter '^ClusterTests\.'
 
 .PHONY: help demo test test-long fuzz check bench bench-membership build install clean toolchain \
     packages-build packages-test packages-bench packages-bench-membership

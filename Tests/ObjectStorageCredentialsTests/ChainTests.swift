@@ -172,6 +172,8 @@ private final class StubSource: CredentialSource {
             count += 1
             for line in text.split(separator: "\n") {
                 #expect(line.firstMatch(of: secret) == nil, "\(name): \(line)")
+                // The signature's own key is made of it.
+                if line.contains("\"AWS4\\(credentials.secretAccessKey)\"") { continue }
                 #expect(line.firstMatch(of: interpolated) == nil, "\(name): \(line)")
             }
         }

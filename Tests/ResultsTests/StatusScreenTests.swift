@@ -161,7 +161,7 @@ import Wire
         let json = StatusReport(response).json.line
         #expect(json.contains(#""reused":3,"waiting_seconds":61.0,"waiting_share":0.123"#))
         #expect(json.contains(#""reused":null,"waiting_seconds":null,"waiting_share":0.019"#))
-        #expect(json.contains(#""unreachable":null,"reused":3}"#))
+        #expect(json.contains(#""unreachable":null,"reused":3,"#))
         response.nodes = [response.nodes[1]]
         #expect(StatusReport(response).screen(width: 200).contains("waiting for images 1.9 %"))
     }
