@@ -193,6 +193,8 @@ extension Coordinator {
                 queue.remove(job.key)
                 deferred.remove(job.key)
                 unusedMarks[job.key] = nil
+                // An earlier primary may have given it to this node as well, for an earlier attempt.
+                held.remove(job.key)
                 leases[job.key] = Lease(
                     thief: thief, epoch: job.epoch, attempt: job.attempt, batch: record.specification.batch,
                     grantedAt: now, expiresAt: now + timing.lease, runningSince: job.isRunning ? now : nil)

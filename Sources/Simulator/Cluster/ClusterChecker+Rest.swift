@@ -85,7 +85,9 @@ extension ClusterWorld {
                 }
                 continue
             }
-            if job.promise != nil, holders.isEmpty { violate(.lost, "\(ClusterText.text(job.key)) is nowhere") }
+            if job.promise != nil, !job.mayBeGone, holders.isEmpty {
+                violate(.lost, "\(ClusterText.text(job.key)) is nowhere")
+            }
             let replicas = placement.replicas(of: shard)
             var record: Record?
             for node in holders {

@@ -92,6 +92,7 @@ extension ClusterWorld {
 
     func checkStep(_ node: ClusterNode, _ inputs: [CoordinatorInput], _ effects: [CoordinatorEffect]) {
         if let complaint = node.core?.violatedInvariant() { violate(.invariant, "\(node.name): \(complaint)") }
+        noteReplacement(by: node)
         let notes = node.disk.takeNotes()
         for key in notes.revived { violate(.tombstone, "\(ClusterText.text(key)) is back at \(node.name)") }
         for record in notes.dropped where jobs[record.key]?.mayBeGone == false {
@@ -127,6 +128,16 @@ extension ClusterWorld {
             jobs.edit(assignment.key) { $0.results[assignment.epoch, default: 0] += 1 }
             checkResult(result, of: assignment, at: node)
         }
+    }
+
+    /// Somebody has waited long enough for a member that is away. Others, whose clocks go slower, wait yet, and owe results
+    /// to it: the new primaries do not hear of them.
+    private func noteReplacement(by node: ClusterNode) {
+        guard let table = node.core?.placement.table else { return }
+        let holders = Set(table.members.map(\.id))
+        defer { node.holders = holders }
+        let hasReplaced = node.holders.subtracting(holders).contains { byID[$0].map { !$0.isRunning } ?? true }
+        if hasReplaced { openWindow(for: .seconds(30)) }
     }
 
     /// What a slot has recognised is in the ledger, unless something newer is.
