@@ -17,7 +17,7 @@ DEBUG = $(SWIFT) build --build-tests
 TEST = OMP_THREAD_LIMIT=1 $(SWIFT) test --skip-build
 # Tests run side by side in one process, and some block or load every core. Those that time answers over sockets, and
 # the real clusters one after another, come after them, alone.
-ALONE = '^(TransportTests|ObjectStorageTests)\.|^NodeTests\.(PrefixWatchTests|ContentPostTests)/'
+ALONE = '^(TransportTests|ObjectStorageTests)\.|^NodeTests\.(PrefixWatchTests|ContentPostTests|SourcePeerTests)/'
 SUITES = $(TEST) --skip '^ClusterTests\.' --skip $(ALONE) && \
     $(TEST) --filter $(ALONE) && $(TEST) --no-parallel --filter '^ClusterTests\.'
 
