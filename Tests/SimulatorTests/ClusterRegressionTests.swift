@@ -40,7 +40,7 @@ import Testing
         Regression(4_164, nil, "gossip missed a member of six: for 20 s it did not know of one that had joined"),
         Regression(312_355, nil, "two nodes that took each other for failing ones sent each other digests without end"),
         Regression(3_021_353, nil, "the end of a job was the 32nd back-up of an epoch whose job ran nowhere"),
-        Regression(15_690, nil, "a job went round between victim and thief: a doubled return ended its next lease"),
+        Regression(4_020_502, nil, "a new primary held a job from an earlier one that another thief renewed"),
         Regression(2_949, nil, "a restarted node that had found one peer forgot its debts to the others"),
     ]
 
