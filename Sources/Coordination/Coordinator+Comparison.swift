@@ -15,6 +15,9 @@ struct Comparisons: Sendable {
     /// Replicas with whom this node has not compared a shard since either became its replica or came back, with the
     /// buckets that have not been equal at any time since (a bit each): what the other had at that time is here.
     var unsynced: [ShardIndex: [NodeID: UInt32]] = [:]
+    /// Replicas that are known to lack something of a shard, until they have been found equal: what is sent to them is
+    /// owed by nobody's outbox.
+    var lacking: [ShardIndex: Set<NodeID>] = [:]
     var offers: [NodeID: Offer] = [:]
     var next: [NodeID: Instant] = [:]
     /// Key lists that were sent, by number: to whom, and of what.
@@ -42,6 +45,12 @@ struct Comparisons: Sendable {
         listCounts[id] = nil
         listedKeys[id] = nil
         lists = lists.filter { $0.value.peer != id }
+        for shard in lacking.keys { noteComplete(shard, at: id) }
+    }
+
+    /// Shards of which a peer lacks something, or is asked whether it does.
+    var unevenShards: some Sequence<ShardIndex> {
+        Array(lacking.keys) + lists.values.lazy.filter { $0.stamps == nil }.map(\.shard)
     }
 
     mutating func wake(at now: Instant) { nextDue = now }
@@ -56,6 +65,12 @@ struct Comparisons: Sendable {
     mutating func noteEqual(_ shard: ShardIndex, with peer: NodeID) {
         unsynced[shard]?[peer] = nil
         if unsynced[shard]?.isEmpty == true { unsynced[shard] = nil }
+    }
+
+    /// A peer lacks nothing of a shard any more, or is not asked.
+    mutating func noteComplete(_ shard: ShardIndex, at peer: NodeID) {
+        lacking[shard]?.remove(peer)
+        if lacking[shard]?.isEmpty == true { lacking[shard] = nil }
     }
 
     mutating func noteEqual(_ shard: ShardIndex, bucket: Int, with peer: NodeID) {
@@ -91,7 +106,9 @@ extension Coordinator {
                 }
                 comparisons.offers[peer] = nil
             }
-            let isUrgent = shared.contains { comparisons.unsynced[$0]?[peer] != nil }
+            let isUrgent = shared.contains {
+                comparisons.unsynced[$0]?[peer] != nil || comparisons.lacking[$0]?.contains(peer) == true
+            }
             let time = comparisons.next[peer] ?? (isUrgent ? now : now + jittered(timing.comparison))
             comparisons.next[peer] = time
             guard time <= now, isUrgent || node < peer else {
@@ -158,6 +175,7 @@ extension Coordinator {
             guard let offered = offer.digests[shard] else { continue }
             handOver.shards[shard]?.answered.insert(peer)
             comparisons.noteEqual(shard, with: peer)
+            comparisons.noteComplete(shard, at: peer)
             if handOver.shards[shard] != nil, try total(shard, ledger: ledger) == offered {
                 handOver.confirm(shard, try ledger.digests(shard), by: peer)
             }
@@ -227,6 +245,9 @@ extension Coordinator {
         guard let list = comparisons.lists[answer.number], list.peer == peer else { return }
         _ = comparisons.remove(answer.number)
         if !isBroken(by: .compareOnly) { repair(answer.wanted, to: peer) }
+        if !answer.wanted.isEmpty, list.stamps == nil, placement.replicas(of: list.shard).contains(peer) {
+            comparisons.lacking[list.shard, default: []].insert(peer)
+        }
         if let stamps = list.stamps { handOver.note(list.shard, list.bucket, stamps, wanted: answer.wanted, by: peer) }
     }
 
@@ -254,6 +275,7 @@ extension Coordinator {
             if sum == theirs.digest {
                 answer.equal.append(theirs.shard)
                 comparisons.noteEqual(theirs.shard, with: peer)
+                comparisons.noteComplete(theirs.shard, at: peer)
             } else {
                 answer.differing.append(ShardBuckets(shard: theirs.shard, buckets: mine))
                 if theirs.digest.count == 0 { comparisons.noteEqual(theirs.shard, with: peer) }

@@ -174,6 +174,11 @@ extension Coordinator {
         }
         // A node that has just started may hold jobs for pending that others have ended meanwhile.
         if isFirst, placement.alive.count > 1 { startsClaiming = now + timing.takeOverGrace }
+        for (shard, peers) in comparisons.lacking {
+            let set = placement.replicas(of: shard)
+            let left = peers.intersection(set.contains(node) ? placement.alive.intersection(set) : [])
+            comparisons.lacking[shard] = left.isEmpty ? nil : left
+        }
         pendingCount = nil
         comparisons.shared = nil
         primaryShards = primary

@@ -24,6 +24,7 @@ extension Coordinator {
         for lease in leases.byKey.values { leased[lease.batch, default: 0] += 1 }
         var synced = replicaShards
         for shard in comparisons.unsynced.keys { synced.remove(shard) }
+        for shard in comparisons.unevenShards { synced.remove(shard) }
         if !isSettled { synced = ShardSet(layout: layout) }
         return CoordinatorSnapshot(
             running: running, busySlots: busySlots, slotCount: slots.count,

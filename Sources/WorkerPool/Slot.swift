@@ -40,8 +40,7 @@ final class Slot: Sendable {
                 busyNanoseconds += MonotonicClock.nanoseconds() - started.nanoseconds
             }
             running = nil
-            statistics.job = nil
-            statistics.jobStarted = nil
+            statistics.endJob()
         }
     }
 
