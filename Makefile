@@ -17,8 +17,9 @@ DEBUG = $(SWIFT) build --build-tests
 TEST = OMP_THREAD_LIMIT=1 $(SWIFT) test --skip-build
 # Tests run side by side in one process, and some block or load every core. Those that time answers over sockets, and
 # the real clusters one after another, come after them, alone.
-SUITES = $(TEST) --skip '^(TransportTests|ClusterTests)\.' && \
-    $(TEST) --filter '^TransportTests\.' && $(TEST) --no-parallel --filter '^ClusterTests\.'
+ALONE = '^(TransportTests|ObjectStorageTests)\.|^NodeTests\.(PrefixWatchTests|ContentPostTests|SourcePeerTests)/'
+SUITES = $(TEST) --skip '^ClusterTests\.' --skip $(ALONE) && \
+    $(TEST) --filter $(ALONE) && $(TEST) --no-parallel --filter '^ClusterTests\.'
 
 .PHONY: help demo test test-long fuzz check bench bench-membership build install clean toolchain \
     packages-build packages-test packages-bench packages-bench-membership
@@ -67,7 +68,8 @@ install: build ## install to PREFIX=/usr/local (DESTDIR is honoured)
 	esac
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/ocr-cluster'
 	install -m 755 .build/release/node '$(DESTDIR)$(PREFIX)/bin/node'
-	install -m 644 cluster.conf.example LICENSE '$(DESTDIR)$(PREFIX)/share/ocr-cluster/'
+	install -m 644 cluster.conf.example LICENSE packaging/systemd/ocr-node.service packaging/cloud-init/user-data.yaml \
+	    '$(DESTDIR)$(PREFIX)/share/ocr-cluster/'
 
 clean: ## remove what was built and the output of the demo
 	rm -rf .build demo-data

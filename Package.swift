@@ -9,6 +9,9 @@ let strict: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+/// The HTTP client of the machine's cloud and of object storage.
+let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+
 let package = Package(
     name: "ocr-cluster",
     dependencies: [
@@ -21,6 +24,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-certificates.git", exact: "1.21.1"),
         .package(url: "https://github.com/apple/swift-protobuf.git", exact: "1.39.0"),
         .package(url: "https://github.com/groue/GRDB.swift.git", exact: "7.10.0"),
+        .package(url: "https://github.com/swift-server/async-http-client.git", exact: "1.37.0"),
         .package(url: "https://github.com/grpc/grpc-swift-2.git", exact: "2.4.3"),
         .package(url: "https://github.com/grpc/grpc-swift-nio-transport.git", exact: "2.9.2"),
         .package(url: "https://github.com/grpc/grpc-swift-protobuf.git", exact: "2.4.1"),
@@ -36,9 +40,12 @@ let package = Package(
         .target(
             name: "CTesseract",
             linkerSettings: [.linkedLibrary("tesseract"), .linkedLibrary("lept"), .linkedLibrary("tiff")]),
+        .target(name: "CPoppler", linkerSettings: [.linkedLibrary("poppler-cpp")]),
         .target(
             name: "OCR",
-            dependencies: ["ClusterModel", "CTesseract", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "ClusterModel", "CPoppler", "CTesseract", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
 
         .target(name: "CWorkerSandbox"),
@@ -90,24 +97,45 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "CMemoryFile"),
         .target(
+            name: "CloudMetadata",
+            dependencies: [
+                "ClusterModel", httpClient,
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "ObjectStorage",
+            dependencies: [
+                "CloudMetadata", "ClusterModel", httpClient,
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
             name: "ImageSources",
             dependencies: ["CMemoryFile", "ClusterModel", .product(name: "Crypto", package: "swift-crypto")],
             swiftSettings: strict),
         .target(
             name: "NodeRuntime",
             dependencies: [
-                "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR", "Transport", "Wire",
-                "WorkerPool",
+                "CloudMetadata", "ClusterModel", "Coordination", "ImageSources", "Ledger", "Membership", "OCR",
+                "ObjectStorage", "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
         .target(
-            name: "Configuration",
+            name: "ClusterConfiguration",
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
-        .target(name: "Submission", dependencies: ["ClusterModel"], swiftSettings: strict),
+        .target(name: "CFolderFacts"),
+        .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
+        .target(
+            name: "Submission", dependencies: ["CFolderFacts", "CInflate", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
             dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
@@ -115,8 +143,8 @@ let package = Package(
         .executableTarget(
             name: "node",
             dependencies: [
-                "CWorkerSandbox", "ClusterModel", "Configuration", "Membership", "NodeRuntime", "OCR", "Results",
-                "Submission", "Transport", "Wire", "WorkerPool",
+                "CWorkerSandbox", "CloudMetadata", "ClusterModel", "ClusterConfiguration", "Membership", "NodeRuntime",
+                "OCR", "ObjectStorage", "Results", "Submission", "Transport", "Wire", "WorkerPool",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
@@ -166,6 +194,22 @@ let package = Package(
                 "ClusterModel", "Wire", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Fuzz/Decoders", swiftSettings: strict),
+        .target(
+            name: "MetadataFixture",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/MetadataFixture", swiftSettings: strict),
+        .testTarget(
+            name: "CloudMetadataTests", dependencies: ["CloudMetadata", "ClusterModel", "MetadataFixture"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageCredentialsTests",
+            dependencies: ["CloudMetadata", "ClusterModel", "MetadataFixture", "ObjectStorage"],
+            swiftSettings: strict),
+        .target(name: "PageFiles", path: "Tests/PageFiles", swiftSettings: strict),
         .testTarget(name: "ClusterModelTests", dependencies: ["ClusterModel"], swiftSettings: strict),
         .testTarget(
             name: "CoordinationTests", dependencies: ["ClusterModel", "Coordination", "Ledger"], swiftSettings: strict),
@@ -196,10 +240,13 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "ConfigurationTests", dependencies: ["ClusterModel", "Configuration"], swiftSettings: strict),
+            name: "ClusterConfigurationTests", dependencies: ["ClusterModel", "ClusterConfiguration"],
+            swiftSettings: strict),
         .testTarget(
             name: "OCRTests",
-            dependencies: ["ClusterModel", "OCR", "bare-loop", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: [
+                "ClusterModel", "OCR", "PageFiles", "bare-loop", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "WorkerPoolTests", dependencies: ["ClusterModel", "WorkerPool", "worker-fixture"],
@@ -217,6 +264,12 @@ let package = Package(
             name: "ImageSourcesTests",
             dependencies: ["CMemoryFile", "ClusterModel", "ImageSources"],
             swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageTests",
+            dependencies: [
+                "ClusterModel", "ObjectStorage", .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
         .testTarget(name: "SubmissionTests", dependencies: ["ClusterModel", "Submission"], swiftSettings: strict),
         .testTarget(
             name: "ResultsTests",
@@ -225,8 +278,9 @@ let package = Package(
         .testTarget(
             name: "NodeTests",
             dependencies: [
-                "ClusterModel", "Configuration", "ImageSources", "Membership", "NodeRuntime", "Results", "Transport",
-                "Wire", "bare-loop", "node",
+                "CloudMetadata", "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership",
+                "MetadataFixture", "NodeRuntime", "ObjectStorage", "PageFiles", "Results", "Transport", "Wire",
+                "bare-loop", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

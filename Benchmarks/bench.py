@@ -1,6 +1,6 @@
 """Measures the product against other ways to do the same, and prints one table of ratios with their targets.
 
-    Benchmarks/run.sh [--only images,smallest,engine,cluster,submit] [FOLDER]
+    Benchmarks/run.sh [--only images,smallest,engine,cluster,submit,pages,s3] [FOLDER]
 
 FOLDER holds the images (default ../shared/corpus, else Samples). Settings come from the environment, see
 docs/benchmarks.md.
@@ -17,6 +17,8 @@ from pathlib import Path
 
 import cluster_jobs
 import engine_jobs
+import page_jobs
+import s3_jobs
 import submit_lines
 from harness import (ROOT, Failed, Report, Row, Scratch, Settings, Unavailable, exit_on_signals, machine_facts, median,
                      rate_text, say)
@@ -144,7 +146,7 @@ def add_image_rows(settings: Settings, report: Report, parts: list[str]) -> None
             report.notes.append(f"{label}: the shortest run took {shortest:.1f} s, less than asked for")
 
 
-PARTS = ["images", "smallest", "engine", "cluster", "submit"]
+PARTS = ["images", "smallest", "engine", "cluster", "submit", "pages", "s3"]
 
 
 def main() -> int:
@@ -172,6 +174,10 @@ def main() -> int:
         cluster_jobs.add_rows(settings, report)
     if "submit" in parts:
         submit_lines.add_rows(settings, report)
+    if "pages" in parts:
+        page_jobs.add_rows(settings, report)
+    if "s3" in parts:
+        s3_jobs.add_rows(settings, report)
     text = report.markdown(facts)
     print(text, end="", flush=True)
     target = ROOT / ".build" / "bench.md"

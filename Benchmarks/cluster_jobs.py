@@ -206,7 +206,7 @@ class Crash:
 
 
 def crash(settings: Settings, size: int = 4) -> Crash:
-    """A node dies while its slots run jobs of 5 s; few enough are pending that others have slots to take them."""
+    """A node dies while its slots run jobs of 5 s and nothing else is pending."""
     flags = ("--job-milliseconds", "5000", "--trace")
     with Cluster(settings, 3) as cluster:
         cluster.start_all(size, *flags)
@@ -214,8 +214,9 @@ def crash(settings: Settings, size: int = 4) -> Crash:
         victim = size
         cluster.wait_until("the slots of the victim are full", 30,
                            lambda: len(cluster.stamps(victim, "^began")) == SLOTS)
-        # Well after the commits of the beginning, well before the end of the jobs.
-        time.sleep(1)
+        # Well before the end of these jobs, and so late that the others' slots are free before the death is known: else
+        # it would be the wait for them that is measured.
+        time.sleep(3)
         keys = {text.split()[1] for _, text in cluster.stamps(victim, "^began")}
         killed = time.monotonic()
         end_process(cluster.processes.pop(victim), signal.SIGKILL, 0)

@@ -65,6 +65,7 @@ class Settings:
     engine_many: int
     postgres_jobs: int
     submit_lines: int
+    s3_keys: int
     cluster_jobs: int
     binaries: Path
     limit_seconds: float
@@ -93,6 +94,7 @@ class Settings:
             engine_many=int(number("BENCH_ENGINE_MANY", 3_400_000, 200_000)),
             postgres_jobs=int(number("BENCH_POSTGRES_JOBS", 10_000, 10_000)),
             submit_lines=int(number("BENCH_SUBMIT", 1_000_000, 20_000)),
+            s3_keys=int(number("BENCH_S3_KEYS", 100_000, 5_000)),
             cluster_jobs=int(number("BENCH_CLUSTER_JOBS", 20_000, 5_000)),
             binaries=Path(os.environ.get("BENCH_BIN") or ROOT / ".build" / "release"),
             limit_seconds=number("BENCH_LIMIT_SECONDS", 1800, 120),

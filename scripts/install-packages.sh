@@ -4,12 +4,12 @@
 # Debian and Ubuntu only; says what it installs. Where it may not install, it prints the command and ends with 1.
 set -euo pipefail
 
-build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev
+build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev libpoppler-cpp-dev zlib1g-dev
     tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra)
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 test)
-    wanted=("${build[@]}" iproute2 jq nftables sqlite3)
+    wanted=("${build[@]}" gzip iproute2 jq nftables python3 python3-venv sqlite3)
     for language in spa frk ita nld lat heb ara hin jpn chi-sim por script-frak; do
         wanted+=("tesseract-ocr-$language")
     done
@@ -42,22 +42,36 @@ unpack_serf() {
     fi
     rm -rf "$scratch"
 }
+
+# The S3 API that tests work with, and the command that fills it, in .build/moto where they are not installed. Without them
+# these tests are skipped, and say so.
+install_moto() {
+    local target
+    target="$(cd "$(dirname "$0")/.." && pwd)/.build/moto"
+    if command -v moto_server >/dev/null && command -v aws >/dev/null; then return 0; fi
+    if [ -x "$target/bin/moto_server" ] && [ -x "$target/bin/aws" ]; then return 0; fi
+    if ! python3 -m venv "$target" || ! "$target/bin/pip" install --quiet 'moto[s3,iam,server]' awscli; then
+        rm -rf "$target"
+        echo "install-packages: moto and awscli cannot be had here; tests with the S3 API are skipped" >&2
+    fi
+}
 group=$1
 finish() {
     if [ "$group" = bench-membership ]; then unpack_serf; fi
+    if [ "$group" = test ]; then install_moto; fi
     exit 0
 }
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     # Elsewhere the libraries may well be there under other names: only what the compiler would miss is an error.
-    if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4; then
-        echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3 and libtiff were found" >&2
+    if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4 poppler-cpp; then
+        echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3, libtiff and poppler were found" >&2
         finish
     fi
     cat >&2 <<END
 install-packages: this script knows apt-get only. Install what this system calls:
   ${wanted[*]} pkg-config
-  (headers of tesseract, leptonica, sqlite3 and libtiff; language models of tesseract)
+  (headers of tesseract, leptonica, sqlite3, libtiff and poppler-cpp; language models of tesseract)
 END
     exit 1
 fi

@@ -32,6 +32,22 @@ extension SeededGenerator {
             createdSeconds: Int64(bitPattern: number()), isRemoved: isLucky())
     }
 
+    package mutating func watch() -> Watch {
+        let isFolder = isLucky()
+        let queue = "http://127.0.0.1:9000/queue"
+        return Watch(
+            id: WatchID(Bits128(high: next(), low: next())), batch: batchID(),
+            source: isFolder ? source() : SourceReference(path: "s3://bucket/prefix"), language: language(),
+            languageRules: list(0...3) { generator in
+                generator.list(1...20) { UInt8.random(in: 0...255, using: &$0) }
+            }, priority: count(-1_000...1_000), intervalSeconds: UInt32(count(1...86_400)),
+            queueURL: isLucky() ? queue : "", origin: node(),
+            folder: isFolder
+                ? FolderIdentity(number: next(), madeNanoseconds: Int64(bitPattern: number())) : nil,
+            state: isLucky() ? .running : .stopped, version: min(number(), CoordinationCodec.versionLimit),
+            writer: node(), createdSeconds: Int64(bitPattern: number()))
+    }
+
     /// An absolute path, now and then one that is not UTF-8.
     package mutating func source() -> SourceReference {
         let tail = isLucky() ? Array(label().utf8) : list(0...40) { UInt8.random(in: 1...255, using: &$0) }
@@ -46,7 +62,8 @@ extension SeededGenerator {
             priority: count(-1_000...1_000),
             fingerprint: isLucky()
                 ? SourceFingerprint(
-                    byteCount: Int64(bitPattern: number()), modifiedNanoseconds: Int64(bitPattern: number())) : nil,
+                    byteCount: Int64(bitPattern: number()), modifiedNanoseconds: Int64(bitPattern: number()),
+                    tag: isLucky() ? list(1...40) { UInt8(truncatingIfNeeded: $0.next()) } : nil) : nil,
             origin: isLucky() ? node() : nil)
     }
 
@@ -180,7 +197,7 @@ extension SeededGenerator {
                     }))
         case 4: return .keys(keyList(layout))
         case 5: return .keyAnswer(KeyAnswer(number: next(), wanted: list(0...9) { $0.jobKey() }))
-        case 6: return .catalogueDigest(next())
+        case 6: return isLucky() ? .catalogueDigest(next()) : .catalogueConfirmation(next())
         case 7:
             return .catalogue(
                 Catalogue(
@@ -189,7 +206,7 @@ extension SeededGenerator {
                         ClusterSetting(
                             name: .paused, value: $0.isLucky() ? "yes" : "no",
                             version: min($0.number(), CoordinationCodec.versionLimit), writer: $0.node())
-                    }), wantsAnswer: isLucky())
+                    }, watches: list(0...2) { $0.watch() }), wantsAnswer: isLucky())
         case 8:
             let batch = batch()
             return .admit(

@@ -142,6 +142,19 @@ ocr_image *ocr_image_decode_tiff_rgba(const uint8_t *bytes, size_t byte_count, u
 
 // MARK: Pixels
 
+ocr_image *ocr_image_grey(int width, int height, int resolution) {
+    PIX *pix = pixCreate(width, height, 8);
+    if (pix != NULL) pixSetResolution(pix, resolution, resolution);
+    return (ocr_image *)pix;
+}
+
+uint8_t *ocr_image_grey_rows(ocr_image *image, size_t *row_byte_count) {
+    *row_byte_count = 4 * (size_t)pixGetWpl(pix_of(image));
+    return (uint8_t *)pixGetData(pix_of(image));
+}
+
+void ocr_image_grey_filled(ocr_image *image) { pixEndianByteSwap(pix_of(image)); }
+
 ocr_image *ocr_image_turned(ocr_image *image, int quarter_turns, bool mirrored) {
     PIX *pix = pix_of(image);
     if (quarter_turns % 4 != 0) {

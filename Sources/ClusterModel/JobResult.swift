@@ -48,10 +48,15 @@ package struct JobResult: Hashable, Sendable {
     package var node: NodeID
     /// Wall time of the recognition in the worker. Not part of the digest.
     package var milliseconds: Int
+    /// Pages of the whole file where the job covers a part of it; nil where `pages` are all of them. Not part of the
+    /// digest.
+    package var filePageCount: Int?
+    /// The job whose recognition this repeats; nil where the job's own image was recognised. Not part of the digest.
+    package var reused: JobKey?
 
     package init(
         pages: [PageResult], sourceSHA256: [UInt8], engine: String, models: String, profileDigest: String,
-        node: NodeID, milliseconds: Int
+        node: NodeID, milliseconds: Int, filePageCount: Int? = nil, reused: JobKey? = nil
     ) {
         self.pages = pages
         self.sourceSHA256 = sourceSHA256
@@ -60,6 +65,8 @@ package struct JobResult: Hashable, Sendable {
         self.profileDigest = profileDigest
         self.node = node
         self.milliseconds = milliseconds
+        self.filePageCount = filePageCount
+        self.reused = reused
     }
 
     /// The text of all pages, separated by form feeds.

@@ -157,4 +157,8 @@ package protocol Ledger: AnyObject {
     /// A named value of the node (paused, …); survives restarts.
     func setting(_ name: String) throws(LedgerError) -> String?
     func setSetting(_ name: String, to value: String) throws(LedgerError)
+    /// All settings whose names begin so, by name.
+    func settings(withPrefix prefix: String) throws(LedgerError) -> [(name: String, value: String)]
+    /// Forgets a setting; nothing happens where there is none.
+    func removeSetting(_ name: String) throws(LedgerError)
 }

@@ -4,6 +4,8 @@
 package enum Limits {
     /// Longest source reference (a path of 4,096 bytes, or a URL).
     package static let sourceByteCount = 8_192
+    /// Longest ETag of a source; a longer one is not kept.
+    package static let sourceTagByteCount = 256
     /// Longest batch name, in UTF-8 bytes.
     package static let batchNameByteCount = 200
     /// Longest language specification ("deu+eng+…").
@@ -45,6 +47,27 @@ package enum Limits {
     package static let keyListCount = 4_096
     /// Batches in one message.
     package static let catalogueChunkCount = 500
+    /// Watches of one batch, and of the whole cluster, those included that were stopped; more are refused.
+    package static let watchesPerBatchCount = 64
+    package static let watchCount = 512
+    /// Watches that a node keeps when others have let more in at the same time: those with the lowest ids.
+    package static let watchKeptCount = 1_024
+    /// Watches in one message.
+    package static let watchChunkCount = 64
+    /// Language rules of one watch, and bytes of one rule.
+    package static let watchRuleCount = 64
+    package static let watchRuleByteCount = 512
+    /// Seconds between two complete looks at a watched place.
+    package static let watchIntervalSeconds: ClosedRange<UInt32> = 1...86_400
+    package static let watchIntervalDefaultSeconds: UInt32 = 30
+    /// Files that one watch remembers as submitted; those beyond are offered again at each look, and found to be known.
+    package static let watchRememberedCount = 2_000_000
+    /// Files that one watch remembers as not complete yet; those beyond are found again at the next look.
+    package static let watchUnsettledCount = 10_000
+    /// Folders below one watched folder whose events are listened to; the others are only looked at.
+    package static let watchedFolderCount = 100_000
+    /// Longest text in which a watch says what is wrong; longer ones are cut.
+    package static let watchNoteByteCount = 500
     /// Operations that a node carries out for others at once.
     package static let operationCount = 64
     /// Jobs that an operation may name.
@@ -58,8 +81,26 @@ package enum Limits {
     package static let stealHintCount = 3
     /// Jobs that are looked up in one call between nodes.
     package static let lookUpCount = 1_000
+    /// Pages that a file may have whatever is configured.
+    package static let filePageCount = 100_000
+    /// Pages of the largest file that is one job; pages of each part of a larger one.
+    package static let unsplitPageCount = 8
+    package static let partPageCount = 4
     /// Records asked of the ledger at once by listings and exports.
     package static let listingPageCount = 500
+
+    // MARK: The same image again
+
+    /// Contents of which a node remembers the job that has their result; about 100 bytes each.
+    package static let contentCount = 262_144
+    /// Questions, and notes, about contents in one call between nodes; and what waits for one peer.
+    package static let contentCallCount = 1_024
+    package static let contentPostCount = 4_096
+    /// Latest results of a node that are kept for jobs with the same image, and their bytes.
+    package static let recentResultCount = 256
+    package static let recentResultByteCount = 8 << 20
+    /// Bytes of results that were found for jobs whose slots have not come yet. What does not fit is recognised.
+    package static let foundResultByteCount = 16 << 20
 
     // MARK: Bytes of images
 

@@ -37,6 +37,10 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
         case emptyFile = 6
         case notARegularFile = 7
         case languageUnavailable = 8
+        /// The store says that there is no such object: it was deleted, or never was.
+        case objectMissing = 20
+        /// The object was overwritten since it was submitted.
+        case objectChanged = 21
         // Transient: another attempt may succeed.
         case sourceMissing = 100
         case sourceUnreadable = 101
@@ -74,6 +78,8 @@ package struct Failure: Error, Hashable, Comparable, Sendable {
             case .emptyFile: "empty-file"
             case .notARegularFile: "not-a-regular-file"
             case .languageUnavailable: "language-unavailable"
+            case .objectMissing: "object-missing"
+            case .objectChanged: "object-changed"
             case .sourceMissing: "source-missing"
             case .sourceUnreadable: "source-unreadable"
             case .sourceChanged: "source-changed"

@@ -147,6 +147,9 @@ extension Record {
             merged.runner = left.attempts > right.attempts ? left.runner : right.runner
         }
         merged.failures = max(left.failures, right.failures)
+        // Of different outcomes the greater one brings its own: a later attempt that was given back, or that found the
+        // source unreachable, is not why the job has failed.
+        guard left.outcome == right.outcome else { return merged }
         switch (left.lastFailure, right.lastFailure) {
         case (nil, let other), (let other, nil): merged.lastFailure = other
         case (let first?, let second?): merged.lastFailure = max(first, second)

@@ -50,6 +50,8 @@ extension Record {
         presence = presence << 1 | (lastFailure == nil ? 0 : 1)
         presence = presence << 1 | (specification.fingerprint == nil ? 0 : 1)
         presence = presence << 1 | (specification.origin == nil ? 0 : 1)
+        // Above the others, so that records without a tag keep the stamps that nodes of earlier versions give them.
+        if specification.fingerprint?.tag != nil { presence |= 1 << 8 }
         mix.add(presence)
         mix.add(UInt64(epoch) << 32 | UInt64(outcome.rawValue))
         mix.add(UInt64(attempts) << 32 | UInt64(failures))
@@ -70,6 +72,7 @@ extension Record {
         if let fingerprint = specification.fingerprint {
             mix.add(UInt64(bitPattern: fingerprint.byteCount))
             mix.add(UInt64(bitPattern: fingerprint.modifiedNanoseconds))
+            if let tag = fingerprint.tag { mix.add(tag) }
         }
         if let origin = specification.origin {
             mix.add(origin.bits.high)
@@ -91,11 +94,13 @@ private struct StampMixer {
         state = (product.high ^ product.low) &+ 0xA076_1D64_78BD_642F &+ (state << 23 | state >> 41)
     }
 
-    mutating func add(_ text: String) {
+    mutating func add(_ text: String) { add(text.utf8) }
+
+    mutating func add(_ bytes: some Sequence<UInt8>) {
         var word: UInt64 = 0
         var filled = 0
         var count: UInt64 = 0
-        for byte in text.utf8 {
+        for byte in bytes {
             word = word << 8 | UInt64(byte)
             filled += 1
             count += 1

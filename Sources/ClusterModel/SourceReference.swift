@@ -10,6 +10,11 @@ package struct SourceReference: Hashable, Comparable, Sendable {
     /// Whether this names a file of a machine rather than a URL.
     package var isPath: Bool { bytes.first == UInt8(ascii: "/") }
 
+    /// Where every node reads it by itself, nil for a file of a machine.
+    package var remoteScheme: RemoteScheme? {
+        RemoteScheme.allCases.first { bytes.starts(with: $0.prefix.utf8) && bytes.count > $0.prefix.utf8.count }
+    }
+
     package static func < (left: SourceReference, right: SourceReference) -> Bool {
         left.bytes.lexicographicallyPrecedes(right.bytes)
     }
@@ -58,19 +63,46 @@ package struct SourceReference: Hashable, Comparable, Sendable {
     }
 }
 
-/// Size and modification time of a file when it was submitted: tells a changed file from an unchanged one.
+/// Where sources are that belong to no machine of the cluster.
+package enum RemoteScheme: String, Hashable, CaseIterable, Sendable {
+    case s3, http, https
+
+    /// "s3://". Schemes are written in lower case.
+    package var prefix: String { rawValue + "://" }
+}
+
+/// Size, modification time and, of an object, ETag of a file when it was submitted: tells a changed file from an unchanged
+/// one.
 package struct SourceFingerprint: Hashable, Comparable, Sendable {
     package let byteCount: Int64
-    /// Nanoseconds since 1970, as the file system says.
+    /// Nanoseconds since 1970, as the file system or the server says; 0 where a server did not say.
     package let modifiedNanoseconds: Int64
+    /// The ETag, quotes included, as the server gave it; nil for files and where it is unknown. At most
+    /// `Limits.sourceTagByteCount` bytes, never none.
+    package let tag: [UInt8]?
 
-    package init(byteCount: Int64, modifiedNanoseconds: Int64) {
+    /// A tag that is empty or longer than its limit is left out: nothing could be compared with it.
+    package init(byteCount: Int64, modifiedNanoseconds: Int64, tag: [UInt8]? = nil) {
         self.byteCount = byteCount
         self.modifiedNanoseconds = modifiedNanoseconds
+        self.tag = tag.flatMap { $0.isEmpty || $0.count > Limits.sourceTagByteCount ? nil : $0 }
+    }
+
+    /// Whether the file has changed between the two. Where both have tags, these and the sizes decide: an object that was
+    /// uploaded again with the same bytes is the same.
+    package func isOther(than earlier: SourceFingerprint) -> Bool {
+        guard let tag, let before = earlier.tag else { return self != earlier }
+        return byteCount != earlier.byteCount || tag != before
     }
 
     package static func < (left: SourceFingerprint, right: SourceFingerprint) -> Bool {
-        (left.byteCount, left.modifiedNanoseconds) < (right.byteCount, right.modifiedNanoseconds)
+        let (first, second) = ((left.byteCount, left.modifiedNanoseconds), (right.byteCount, right.modifiedNanoseconds))
+        if first != second { return first < second }
+        switch (left.tag, right.tag) {
+        case (_, nil): return false
+        case (nil, _): return true
+        case (let first?, let second?): return first.lexicographicallyPrecedes(second)
+        }
     }
 }
 

@@ -23,12 +23,16 @@ package struct Assignment: Hashable, Sendable {
 /// How an assignment ended.
 package enum WorkOutcome: Hashable, Sendable {
     case recognised(StoredResult)
+    /// The first part of a file of so many pages (`PageSplit`): its job is done when the others are jobs.
+    case recognisedInPart(StoredResult, pageCount: Int)
     case failed(Failure)
     /// The job was given back un-started or interrupted by a stop: no attempt's fault.
     case returned
 
     package var isResult: Bool {
-        if case .recognised = self { return true }
-        return false
+        switch self {
+        case .recognised, .recognisedInPart: true
+        case .failed, .returned: false
+        }
     }
 }

@@ -66,11 +66,11 @@ extension Coordinator {
         var refused = Admission()
         refused.wantedCopies = wantedCopies
         guard let id = entries.first?.specification.batch else {
-            return effects.append(.reply(request, .submitted(refused)))
+            return answer(request, refused, into: &effects)
         }
         guard let batch = try batch(id, ledger: ledger), !batch.isRemoved else {
             refused.refusal = "the batch \(id.name) was removed"
-            return effects.append(.reply(request, .submitted(refused)))
+            return answer(request, refused, into: &effects)
         }
         var pending = PendingSubmission(
             request: request, batch: id, deadline: now + timing.submission, nextLook: now + timing.resend)
@@ -160,7 +160,7 @@ extension Coordinator {
         submissions[request] = nil
         var admission = pending.admission
         if admission.copies == Int.max { admission.copies = 0 }
-        effects.append(.reply(request, .submitted(admission)))
+        answer(request, admission, into: &effects)
     }
 
     // MARK: At the primary
@@ -199,7 +199,7 @@ extension Coordinator {
             shards.insert(layout.shard(of: entry.key))
             if let existing = try ledger.record(entry.key) {
                 guard let before = existing.specification.fingerprint,
-                    let after = entry.specification.fingerprint, before != after
+                    let after = entry.specification.fingerprint, after.isOther(than: before)
                 else {
                     admission.known += 1
                     // Admitted a moment ago, here or by a primary that is gone, and the answer was lost: who has it is
@@ -264,7 +264,7 @@ extension Coordinator {
         switch pending.asker {
         case .client(let request):
             guard let waiting = submissions[request] else {
-                return effects.append(.reply(request, .submitted(admission)))
+                return answer(request, admission, into: &effects)
             }
             submissions[request]?.ownParts -= 1
             submissions[request]?.admission.new += admission.new

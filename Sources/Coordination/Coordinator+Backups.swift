@@ -15,26 +15,30 @@ extension Coordinator {
         return max(slow * Self.ageFactor, timing.backupFloor)
     }
 
-    /// The oldest running job of this node's shards that is old enough and is not run by `runner` itself.
-    private func overdue(for runner: NodeID, at now: Instant) -> JobKey? {
-        var found: (key: JobKey, since: Instant)?
-        func consider(_ key: JobKey, _ batch: BatchID, since: Instant) {
+    /// The oldest running job of this node's shards that is old enough and is not run by `runner` itself. One whose epoch
+    /// has ended is none: it runs for nobody, and what is pending of the job waits for its end.
+    private func overdue(
+        for runner: NodeID, at now: Instant, ledger: some Ledger
+    ) throws(LedgerError) -> Record? {
+        var found: (record: Record, since: Instant)?
+        func consider(_ key: JobKey, _ epoch: UInt32, _ batch: BatchID, since: Instant) throws(LedgerError) {
             guard leases.backups[key] == nil, let age = backupAge(batch), now - since >= age else { return }
-            if let best = found, (best.since, best.key) <= (since, key) { return }
-            found = (key, since)
+            if let best = found, (best.since, best.record.key) <= (since, key) { return }
+            guard let record = try ledger.record(key), record.outcome == .pending, record.epoch == epoch else { return }
+            found = (record, since)
         }
         if runner != node {
             for slot in slots {
                 guard let key = slot.assignments.first, let since = slot.startedAt, let claim = claims[key],
                     primaryShards.contains(layout.shard(of: key))
                 else { continue }
-                consider(key, claim.batch, since: since)
+                try consider(key, claim.epoch, claim.batch, since: since)
             }
         }
         for (key, lease) in leases.byKey where lease.thief != runner {
-            if let since = lease.runningSince { consider(key, lease.batch, since: since) }
+            if let since = lease.runningSince { try consider(key, lease.epoch, lease.batch, since: since) }
         }
-        return found?.key
+        return found?.record
     }
 
     /// Marks a second run by a thief that has nothing else to do.
@@ -42,8 +46,9 @@ extension Coordinator {
         for thief: NodeID, at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) -> GrantedJob? {
         guard backlog == 0, !catalogue.isPaused, !hasWaitingWork(at: now),
-            let key = overdue(for: thief, at: now), var record = try ledger.record(key), record.outcome == .pending
+            var record = try overdue(for: thief, at: now, ledger: ledger)
         else { return nil }
+        let key = record.key
         record.attempts += 1
         try store(record, result: nil, ledger: ledger, into: &effects)
         leases.backups[key] = Lease(

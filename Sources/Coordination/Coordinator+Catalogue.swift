@@ -1,4 +1,4 @@
-// Batches and settings: small, and on every node. A change is told to everybody at once; what somebody missed is found by
+// Batches, settings and watches: small, and on every node. A change is told to everybody at once; what somebody missed is found by
 // comparing digests with a random member (DESIGN §3).
 
 import ClusterModel
@@ -8,13 +8,18 @@ struct CatalogueState: Sendable {
     /// Equal catalogues have equal digests.
     var digest: UInt64 = 0
     var settings: [ClusterSetting.Name: ClusterSetting] = [:]
+    var watches: [WatchID: Watch] = [:] {
+        didSet { orderedWatches = watches.values.sorted { $0.id < $1.id } }
+    }
+    /// By their ids; kept, because each step shows them.
+    private(set) var orderedWatches: [Watch] = []
     var nextComparison: Instant?
 
     var isPaused: Bool { settings[.paused]?.value == "yes" }
 }
 
 extension Coordinator {
-    /// Reads settings and digest from the ledger.
+    /// Reads settings, watches and digest from the ledger.
     mutating func readCatalogue(ledger: some Ledger) throws(LedgerError) {
         for name in ClusterSetting.Name.allCases {
             guard let text = try ledger.setting(Self.settingKey(name)),
@@ -22,6 +27,7 @@ extension Coordinator {
             else { continue }
             catalogue.settings[name] = setting
         }
+        try readWatches(ledger: ledger)
         try computeDigest(ledger: ledger)
     }
 
@@ -49,6 +55,7 @@ extension Coordinator {
         for name in ClusterSetting.Name.allCases {
             if let setting = catalogue.settings[name] { add("\(name.rawValue)=\(Self.encode(setting));".utf8) }
         }
+        for watch in watches { add("\(watch.id)=\(watch.text);".utf8) }
         catalogue.digest = state
     }
 
@@ -67,7 +74,7 @@ extension Coordinator {
         for peer in alivePeers { send(.catalogue(news, wantsAnswer: false), to: peer, &effects) }
     }
 
-    /// Merges batches and settings of another node.
+    /// Merges batches, settings and watches of another node.
     mutating func merge(
         _ incoming: Catalogue, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
@@ -77,7 +84,10 @@ extension Coordinator {
             let merged = try ledger.merge(batch)
             guard merged != known else { continue }
             hasChanged = true
-            if merged.isRemoved, known?.isRemoved != true { dropWork(of: batch.id) }
+            if merged.isRemoved, known?.isRemoved != true {
+                dropWork(of: batch.id)
+                try dropWatches(of: batch.id, ledger: ledger)
+            }
         }
         for setting in incoming.settings {
             let known = catalogue.settings[setting.name]
@@ -87,6 +97,7 @@ extension Coordinator {
             catalogue.settings[setting.name] = merged
             try ledger.setSetting(Self.settingKey(setting.name), to: Self.encode(merged))
         }
+        if try merge(watches: incoming.watches, ledger: ledger) { hasChanged = true }
         if hasChanged { try computeDigest(ledger: ledger) }
     }
 
@@ -102,6 +113,7 @@ extension Coordinator {
     ) throws(LedgerError) {
         let batches = try ledger.batches()
         let settings = ClusterSetting.Name.allCases.compactMap { catalogue.settings[$0] }
+        let watches = watches
         var start = 0
         repeat {
             let end = min(start + Limits.catalogueChunkCount, batches.count)
@@ -111,9 +123,20 @@ extension Coordinator {
                     peer,
                     .catalogue(
                         Catalogue(batches: Array(batches[start..<end]), settings: isLast ? settings : []),
-                        wantsAnswer: wantsAnswer && isLast)))
+                        wantsAnswer: wantsAnswer && isLast && watches.isEmpty)))
             start = end
         } while start < batches.count
+        start = 0
+        while start < watches.count {
+            let end = min(start + Limits.watchChunkCount, watches.count)
+            effects.append(
+                .send(
+                    peer,
+                    .catalogue(
+                        Catalogue(batches: [], watches: Array(watches[start..<end])),
+                        wantsAnswer: wantsAnswer && end == watches.count)))
+            start = end
+        }
     }
 
     /// Compares the digest with that of a random member, now and then.

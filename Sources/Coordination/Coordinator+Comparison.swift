@@ -15,11 +15,16 @@ struct Comparisons: Sendable {
     /// Replicas with whom this node has not compared a shard since either became its replica or came back, with the
     /// buckets that have not been equal at any time since (a bit each): what the other had at that time is here.
     var unsynced: [ShardIndex: [NodeID: UInt32]] = [:]
+    /// Replicas that are known to lack something of a shard, until they have been found equal: what is sent to them is
+    /// owed by nobody's outbox.
+    var lacking: [ShardIndex: Set<NodeID>] = [:]
     var offers: [NodeID: Offer] = [:]
     var next: [NodeID: Instant] = [:]
     /// Key lists that were sent, by number: to whom, and of what.
     var lists: [UInt64: SentList] = [:]
     var listCounts: [NodeID: Int] = [:]
+    /// Keys in those lists.
+    var listedKeys: [NodeID: Int] = [:]
     var nextDue: Instant? = .origin
     /// Peers that are there, with the shards of which both are replicas, in a fixed order; nil when that has changed.
     var shared: [(peer: NodeID, shards: [ShardIndex])]?
@@ -29,6 +34,7 @@ struct Comparisons: Sendable {
         let shard: ShardIndex
         let bucket: Int
         let until: Instant
+        let keyCount: Int
         /// For a hand-over: what the list named.
         let stamps: [RecordStamp]?
     }
@@ -37,7 +43,14 @@ struct Comparisons: Sendable {
         offers[id] = nil
         next[id] = nil
         listCounts[id] = nil
+        listedKeys[id] = nil
         lists = lists.filter { $0.value.peer != id }
+        for shard in lacking.keys { noteComplete(shard, at: id) }
+    }
+
+    /// Shards of which a peer lacks something, or is asked whether it does.
+    var unevenShards: some Sequence<ShardIndex> {
+        Array(lacking.keys) + lists.values.lazy.filter { $0.stamps == nil }.map(\.shard)
     }
 
     mutating func wake(at now: Instant) { nextDue = now }
@@ -45,12 +58,19 @@ struct Comparisons: Sendable {
     mutating func remove(_ number: UInt64) -> SentList? {
         guard let list = lists.removeValue(forKey: number) else { return nil }
         listCounts[list.peer, default: 1] -= 1
+        listedKeys[list.peer, default: list.keyCount] -= list.keyCount
         return list
     }
 
     mutating func noteEqual(_ shard: ShardIndex, with peer: NodeID) {
         unsynced[shard]?[peer] = nil
         if unsynced[shard]?.isEmpty == true { unsynced[shard] = nil }
+    }
+
+    /// A peer lacks nothing of a shard any more, or is not asked.
+    mutating func noteComplete(_ shard: ShardIndex, at peer: NodeID) {
+        lacking[shard]?.remove(peer)
+        if lacking[shard]?.isEmpty == true { lacking[shard] = nil }
     }
 
     mutating func noteEqual(_ shard: ShardIndex, bucket: Int, with peer: NodeID) {
@@ -61,8 +81,10 @@ struct Comparisons: Sendable {
 }
 
 extension Coordinator {
-    /// Key lists to one peer that are not answered yet.
+    /// Key lists to one peer that are not answered yet; more of them while they are short.
     private static let listWindow = 64
+    private static let shortListWindow = 512
+    private static let listedKeyWindow = 8_192
     /// How often it is looked whether what was found to be missing has been sent.
     private static let bulkInterval = Duration.milliseconds(100)
 
@@ -84,7 +106,9 @@ extension Coordinator {
                 }
                 comparisons.offers[peer] = nil
             }
-            let isUrgent = shared.contains { comparisons.unsynced[$0]?[peer] != nil }
+            let isUrgent = shared.contains {
+                comparisons.unsynced[$0]?[peer] != nil || comparisons.lacking[$0]?.contains(peer) == true
+            }
             let time = comparisons.next[peer] ?? (isUrgent ? now : now + jittered(timing.comparison))
             comparisons.next[peer] = time
             guard time <= now, isUrgent || node < peer else {
@@ -149,7 +173,9 @@ extension Coordinator {
         comparisons.offers[peer] = nil
         for shard in answer.equal {
             guard let offered = offer.digests[shard] else { continue }
+            handOver.shards[shard]?.answered.insert(peer)
             comparisons.noteEqual(shard, with: peer)
+            comparisons.noteComplete(shard, at: peer)
             if handOver.shards[shard] != nil, try total(shard, ledger: ledger) == offered {
                 handOver.confirm(shard, try ledger.digests(shard), by: peer)
             }
@@ -158,11 +184,13 @@ extension Coordinator {
             guard offer.digests[theirs.shard] != nil, theirs.buckets.count == ShardLayout.bucketCount else { continue }
             if theirs.buckets.allSatisfy({ $0.count == 0 }) { comparisons.noteEqual(theirs.shard, with: peer) }
             let isHandOver = !replicaShards.contains(theirs.shard)
+            handOver.shards[theirs.shard]?.answered.insert(peer)
             let mine = try ledger.digests(theirs.shard)
             for bucket in mine.indices where mine[bucket] == theirs.buckets[bucket] {
                 comparisons.noteEqual(theirs.shard, bucket: bucket, with: peer)
                 if isHandOver { handOver.confirm(theirs.shard, bucket, mine[bucket], by: peer) }
             }
+            if isHandOver, try !handsOverNow(theirs.shard, to: peer, at: now, ledger: ledger) { continue }
             for bucket in mine.indices where mine[bucket] != theirs.buckets[bucket] {
                 if isHandOver, mine[bucket].count == 0 { continue }
                 try sendKeys(
@@ -174,6 +202,12 @@ extension Coordinator {
         comparisons.wake(at: now)
     }
 
+    private func hasRoomForList(to peer: NodeID) -> Bool {
+        let count = comparisons.listCounts[peer, default: 0]
+        if count < Self.listWindow { return true }
+        return count < Self.shortListWindow && comparisons.listedKeys[peer, default: 0] < Self.listedKeyWindow
+    }
+
     /// Sends the keys of a bucket, unless too many lists are on their way to that peer: a later comparison finds it.
     private mutating func sendKeys(
         _ shard: ShardIndex, _ bucket: Int, to peer: NodeID, isHandOver: Bool, at now: Instant, ledger: some Ledger,
@@ -181,7 +215,7 @@ extension Coordinator {
     ) throws(LedgerError) {
         let range = layout.keyRange(shard: shard, bucket: bucket)
         var first = range.lowerBound
-        while comparisons.listCounts[peer, default: 0] < Self.listWindow {
+        while hasRoomForList(to: peer) {
             var stamps = try ledger.stamps(in: first...range.upperBound, limit: Limits.keyListCount + 1)
             let isLast = stamps.count <= Limits.keyListCount
             if !isLast { stamps.removeLast() }
@@ -189,8 +223,9 @@ extension Coordinator {
             let number = takeNumber()
             comparisons.lists[number] = Comparisons.SentList(
                 peer: peer, shard: shard, bucket: bucket, until: now + timing.resend,
-                stamps: isHandOver ? stamps : nil)
+                keyCount: stamps.count, stamps: isHandOver ? stamps : nil)
             comparisons.listCounts[peer, default: 0] += 1
+            comparisons.listedKeys[peer, default: 0] += stamps.count
             send(
                 .keys(
                     KeyList(
@@ -210,6 +245,9 @@ extension Coordinator {
         guard let list = comparisons.lists[answer.number], list.peer == peer else { return }
         _ = comparisons.remove(answer.number)
         if !isBroken(by: .compareOnly) { repair(answer.wanted, to: peer) }
+        if !answer.wanted.isEmpty, list.stamps == nil, placement.replicas(of: list.shard).contains(peer) {
+            comparisons.lacking[list.shard, default: []].insert(peer)
+        }
         if let stamps = list.stamps { handOver.note(list.shard, list.bucket, stamps, wanted: answer.wanted, by: peer) }
     }
 
@@ -237,6 +275,7 @@ extension Coordinator {
             if sum == theirs.digest {
                 answer.equal.append(theirs.shard)
                 comparisons.noteEqual(theirs.shard, with: peer)
+                comparisons.noteComplete(theirs.shard, at: peer)
             } else {
                 answer.differing.append(ShardBuckets(shard: theirs.shard, buckets: mine))
                 if theirs.digest.count == 0 { comparisons.noteEqual(theirs.shard, with: peer) }

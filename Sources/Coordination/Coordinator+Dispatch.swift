@@ -179,7 +179,8 @@ extension Coordinator {
             if let unused = unusedMarks.removeValue(forKey: entry.key), unused.epoch == record.epoch,
                 unused.attempt == record.attempts
             {
-                if record.runner != runner, hasPeers {
+                // A thief gets another number even for the same job: what it gave back may arrive a second time.
+                if record.runner != runner || runner != node, hasPeers {
                     if record.hasOpenAttempt {
                         // Its end is noted, so that it does not count as one in which a node died.
                         record.lastFailure = AttemptFailure(
@@ -206,7 +207,10 @@ extension Coordinator {
     /// all its shards with their other replicas, at most for the grace of a new primary.
     mutating func isHoldingBack(at now: Instant) -> Bool {
         guard let end = startsClaiming else { return false }
-        if now >= end || comparisons.unsynced.isEmpty || isBroken(by: .claimWithoutGrace) {
+        // One that hands its records over is no replica to compare with, and may be the only one to have what is new.
+        let isToldMore = startedWithJobs && members.values.contains { $0.isAlive && $0.standing != .serving }
+        let isReady = comparisons.unsynced.isEmpty && !isToldMore
+        if now >= end || isReady || isBroken(by: .claimWithoutGrace) {
             startsClaiming = nil
             return false
         }

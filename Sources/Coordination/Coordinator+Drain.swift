@@ -17,6 +17,7 @@ struct Drain: Sendable {
     var nextCatalogue: Instant?
     /// Digest of the catalogue that somebody who stays has too.
     var confirmedCatalogue: UInt64?
+    var nextCount: Instant?
     var jobsLeft = 0
     var resultsLeft = 0
     var outboxLeft = 0
@@ -25,8 +26,10 @@ struct Drain: Sendable {
 extension Coordinator {
     private static let lookInterval = Duration.milliseconds(200)
     private static let catalogueInterval = Duration.milliseconds(500)
-    /// Records that are counted one by one; of more, whole shards are counted.
-    private static let exactCount = 20_000
+    /// How often what is left is counted: it is a walk over all digests.
+    private static let countInterval = Duration.milliseconds(100)
+    /// Records that are looked up one by one to tell jobs from results.
+    private static let exactCount = 500
 
     mutating func beginDrain(_ order: DrainOrder, at now: Instant, into effects: inout [CoordinatorEffect]) {
         guard drain == nil else {
@@ -66,7 +69,7 @@ extension Coordinator {
             parkedSteals = []
         }
         drain.nextLook = min(drain.nextLook ?? now, now)
-        recallAll(drain, at: now, into: &effects)
+        try recallAll(drain, at: now, ledger: ledger, into: &effects)
         let isIdle = claims.isEmpty
         if isIdle, drain.phase == .finishing {
             drain.phase = .pushing
@@ -75,8 +78,13 @@ extension Coordinator {
             effects.append(.event(.drainPhase(.pushing)))
         }
         confirmCatalogue(&drain, at: now, into: &effects)
-        try countWhatIsLeft(&drain, at: now, ledger: ledger)
-        if drain.phase == .pushing, isSafe(drain, at: now) {
+        // One that is safe shows at once what has come meanwhile.
+        let isDue = drain.phase == .safe || now >= drain.nextCount ?? now
+        if isDue {
+            drain.nextCount = now + Self.countInterval
+            try countWhatIsLeft(&drain, at: now, ledger: ledger)
+        }
+        if isDue, drain.phase == .pushing, isSafe(drain, at: now) {
             drain.phase = .safe
             effects.append(.event(.drainPhase(.safe)))
         }
@@ -85,7 +93,7 @@ extension Coordinator {
             drain.phase = .pushing
             handOver.wake(at: now)
         }
-        drain.nextLook = now + Self.lookInterval
+        drain.nextLook = now + (isDue ? Self.lookInterval : Self.countInterval)
         self.drain = drain
     }
 
@@ -112,8 +120,14 @@ extension Coordinator {
         if members[peer]?.standing == .serving {
             drain?.confirmedCatalogue = digest
         } else if drain == nil {
-            send(.catalogueDigest(digest), to: peer, &effects)
+            // Not with another digest: two that take each other for nodes that go would answer each other without end.
+            send(.catalogueConfirmation(digest), to: peer, &effects)
         }
+    }
+
+    /// A member has the catalogue with this digest.
+    mutating func confirmCatalogue(_ digest: UInt64, by peer: NodeID) {
+        if members[peer]?.standing == .serving { drain?.confirmedCatalogue = digest }
     }
 
     /// Whether there are other nodes that hold data.
@@ -122,10 +136,13 @@ extension Coordinator {
     }
 
     /// Un-started jobs go back at once, running ones when the deadline is near: what they leave has to be pushed too.
-    private mutating func recallAll(_ drain: Drain, at now: Instant, into effects: inout [CoordinatorEffect]) {
+    private mutating func recallAll(
+        _ drain: Drain, at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
+    ) throws(LedgerError) {
         _ = recall(slots.count, into: &effects)
         let reserve = min(timing.drainExtra, drain.order.deadline / 4)
         guard now >= drain.deadline - reserve else { return }
+        try giveBackSplits(at: now, ledger: ledger, into: &effects)
         for index in slots.indices where !slots[index].assignments.isEmpty && !slots[index].interruptPending {
             slots[index].interruptPending = true
             effects.append(.interrupt(SlotIndex(index)))
@@ -174,8 +191,9 @@ extension Coordinator {
             guard !unproven.isEmpty else { continue }
             let records = unproven.reduce(0) { $0 + Int(digests[$1].count) }
             if records == counts.total || counted + records > Self.exactCount {
-                drain.jobsLeft += counts.pending
-                drain.resultsLeft += counts.total - counts.pending
+                let pending = min(counts.pending, records)
+                drain.jobsLeft += pending
+                drain.resultsLeft += records - pending
             } else {
                 counted += records
                 for bucket in unproven {

@@ -20,9 +20,13 @@ struct HandOver: Sendable {
         var nextOffer: [NodeID: Instant] = [:]
         /// `ShardLayout.bucketCount` for each replica that has said something.
         var confirmations: [NodeID: [Confirmation]] = [:]
+        /// Replicas that have compared their digests with these.
+        var answered: Set<NodeID> = []
     }
 
     var shards: [ShardIndex: Shard] = [:]
+    /// During a drain: whether there was a shard at the latest look that no replica holds in full.
+    var hasUnproven = false
     var nextDue: Instant? = .origin
 
     mutating func wake(at now: Instant) { nextDue = now }
@@ -31,6 +35,7 @@ struct HandOver: Sendable {
         for shard in shards.keys {
             shards[shard]?.confirmations[id] = nil
             shards[shard]?.nextOffer[id] = nil
+            shards[shard]?.answered.remove(id)
         }
     }
 
@@ -84,13 +89,18 @@ struct HandOver: Sendable {
 
 extension Coordinator {
     private static let handOverInterval = Duration.seconds(1)
+    private static let drainInterval = Duration.milliseconds(200)
+    /// How long a drain waits for the first replica of a shard before it gives the records to all of them.
+    private static let firstReplicaPatience = Duration.seconds(8)
+
+    private var offerInterval: Duration { drain == nil ? Self.handOverInterval : Self.drainInterval }
 
     /// Goes on with what is to be handed over: finds it, offers it, drops what all replicas have confirmed.
     mutating func handOverStrays(
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
         guard let due = handOver.nextDue, due <= now else { return }
-        handOver.nextDue = now + Self.handOverInterval
+        handOver.nextDue = now + offerInterval
         try findStrays(at: now, ledger: ledger)
         guard !handOver.shards.isEmpty else {
             if drain == nil { handOver.nextDue = now + timing.strayPatience }
@@ -119,28 +129,66 @@ extension Coordinator {
         drain != nil || movedShards.contains(shard) || now - state.since >= timing.strayPatience
     }
 
-    /// Offers the digests to the replicas that have not confirmed everything.
+    /// Replicas of a shard that are there, in their order.
+    private func receivers(of shard: ShardIndex) -> [NodeID] {
+        placement.replicas(of: shard).filter { $0 != node && placement.alive.contains($0) }
+    }
+
+    /// Whether each record that this node holds of a shard is held by a replica that is there.
+    private func isProven(_ shard: ShardIndex, ledger: some Ledger) throws(LedgerError) -> Bool {
+        let digests = try ledger.digests(shard)
+        let receivers = receivers(of: shard)
+        return digests.indices.allSatisfy { bucket in
+            digests[bucket].count == 0
+                || receivers.contains { handOver.isConfirmed(shard, bucket, digests[bucket], by: $0) }
+        }
+    }
+
+    /// Whether what a replica lacks of a shard is sent to it now.
+    ///
+    /// A drain ends when each record is held by one node that stays; when several nodes drain, the records of some shards
+    /// are held by none. Those go first, and to one replica, from which the others get them: what would only be one more
+    /// copy must not take the time of what would be the only one. Whether that is so is known when all replicas have
+    /// compared.
+    func handsOverNow(
+        _ shard: ShardIndex, to peer: NodeID, at now: Instant, ledger: some Ledger
+    ) throws(LedgerError) -> Bool {
+        guard drain != nil, handOver.hasUnproven, let state = handOver.shards[shard] else { return true }
+        if try isProven(shard, ledger: ledger) { return false }
+        if now - state.since >= Self.firstReplicaPatience { return true }
+        let receivers = receivers(of: shard)
+        return receivers.first == peer && receivers.allSatisfy { state.answered.contains($0) }
+    }
+
+    /// Offers the digests to the replicas that have not confirmed everything; during a drain, of shards that are in danger
+    /// before all others.
     private mutating func offerStrays(
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
         var byPeer: [NodeID: [ShardIndex]] = [:]
+        var unproven: Set<ShardIndex> = []
         for (shard, state) in handOver.shards.sorted(by: { $0.key < $1.key }) {
             // Copies of a few records of thieves are on their way by the outbox: they get the time for it.
             guard isHandedOver(shard, state, at: now) else { continue }
             let digests = try ledger.digests(shard)
-            for replica in placement.replicas(of: shard) where placement.alive.contains(replica) && replica != node {
+            if drain != nil, try !isProven(shard, ledger: ledger) { unproven.insert(shard) }
+            for replica in receivers(of: shard) {
                 let isDone = digests.indices.allSatisfy {
                     digests[$0].count == 0 || handOver.isConfirmed(shard, $0, digests[$0], by: replica)
                 }
                 if !isDone, now >= state.nextOffer[replica] ?? now { byPeer[replica, default: []].append(shard) }
             }
         }
-        for (peer, shards) in byPeer.sorted(by: { $0.key < $1.key }) {
+        handOver.hasUnproven = !unproven.isEmpty
+        for (peer, all) in byPeer.sorted(by: { $0.key < $1.key }) {
+            let shards = unproven.isEmpty ? all : all.filter { unproven.contains($0) }
+            guard !shards.isEmpty else { continue }
             // One offer at a time; comparisons of shared shards use the same window.
             if let pending = comparisons.offers[peer], pending.until > now { continue }
             // Records on their way have to arrive before it is worth asking again.
             if let state = peers[peer], !state.repairs.isEmpty { continue }
-            for shard in shards { handOver.shards[shard]?.nextOffer[peer] = now + Self.handOverInterval }
+            let next = now + offerInterval
+            for shard in shards { handOver.shards[shard]?.nextOffer[peer] = next }
             try offer(shards, to: peer, at: now, ledger: ledger, into: &effects)
         }
     }

@@ -193,6 +193,8 @@ extension Coordinator {
                 queue.remove(job.key)
                 deferred.remove(job.key)
                 unusedMarks[job.key] = nil
+                // An earlier primary may have given it to this node as well, for an earlier attempt.
+                held.remove(job.key)
                 leases[job.key] = Lease(
                     thief: thief, epoch: job.epoch, attempt: job.attempt, batch: record.specification.batch,
                     grantedAt: now, expiresAt: now + timing.lease, runningSince: job.isRunning ? now : nil)
@@ -207,7 +209,11 @@ extension Coordinator {
         _ jobs: [HeldJob], from thief: NodeID, at now: Instant, ledger: some Ledger
     ) throws(LedgerError) {
         for job in jobs.prefix(Limits.heldJobCount) {
-            if let backup = leases.backups[job.key], backup.thief == thief { leases.backups[job.key] = nil }
+            if var backup = leases.backups[job.key], backup.thief == thief {
+                // Who does not want it now would not want it at once again.
+                backup.expiresAt = min(backup.expiresAt, now + timing.renewal)
+                leases.backups[job.key] = backup
+            }
             if let lease = leases[job.key], lease.thief != thief || lease.epoch != job.epoch { continue }
             guard primaryShards.contains(layout.shard(of: job.key)), claims[job.key] == nil,
                 let record = try ledger.record(job.key), record.outcome == .pending, record.epoch == job.epoch,

@@ -110,6 +110,7 @@ extension Coordinator {
         let holders = members.filter { $0.value.standing == .serving && !$0.value.isReplaced }
             .map { PlacementMember(id: $0.key, zone: $0.value.zone) }.sorted()
         let alive = Set(members.filter(\.value.isAlive).keys)
+        servingNodes = holders.map(\.id).filter { alive.contains($0) }
         let old = placement
         let table =
             holders == old.table.members
@@ -119,9 +120,13 @@ extension Coordinator {
         guard placement != old || isFirst || !returned.isEmpty else { return }
         noteChangedShards(from: old, isFirst: isFirst, returned: returned, at: now)
         queue.rescan()
-        if isFirst {
-            // The outbox is that of an earlier process: what it owes to nodes that hold the shard no more goes to others.
+        if isFirst, table.members.count == 1 {
+            // It has found nobody yet: those to whom an earlier process owed something are taken for absent.
+            retargetsFrom = now + timing.replaceAfter
+        } else if isFirst || (table != old.table && retargetsFrom != nil) {
+            // What an earlier process owes to nodes that hold the shard no more goes to others.
             retargeting = Retargeting(before: nil, sparesHolders: true)
+            retargetsFrom = nil
         } else if table != old.table {
             retargeting = Retargeting(before: retargeting == nil ? old.table : nil)
         }
@@ -169,6 +174,11 @@ extension Coordinator {
         }
         // A node that has just started may hold jobs for pending that others have ended meanwhile.
         if isFirst, placement.alive.count > 1 { startsClaiming = now + timing.takeOverGrace }
+        for (shard, peers) in comparisons.lacking {
+            let set = placement.replicas(of: shard)
+            let left = peers.intersection(set.contains(node) ? placement.alive.intersection(set) : [])
+            comparisons.lacking[shard] = left.isEmpty ? nil : left
+        }
         pendingCount = nil
         comparisons.shared = nil
         primaryShards = primary
@@ -213,6 +223,10 @@ extension Coordinator {
             }
             findNextReplacement()
             try replacePlacement(at: now, ledger: ledger, into: &effects)
+        }
+        if let due = retargetsFrom, due <= now {
+            retargetsFrom = nil
+            retargeting = Retargeting(before: nil, sparesHolders: true)
         }
         try expireLeases(at: now, ledger: ledger, into: &effects)
     }

@@ -251,8 +251,7 @@ extension Coordinator {
             let replicas = placement.replicas(of: layout.shard(of: entry.key))
             if walk.sparesHolders, replicas.contains(target) { continue }
             let creditors = try ledger.creditors(of: entry.key)
-            let isForgetful = isBroken(by: .forgetDebtsOfLeft)
-            for replica in replicas where replica != node && !creditors.contains(replica) && !isForgetful {
+            for replica in replicas where replica != node && !creditors.contains(replica) {
                 if walk.before?.replicas(of: layout.shard(of: entry.key)).contains(replica) == true { continue }
                 try owe(entry.key, to: replica, ledger: ledger)
             }

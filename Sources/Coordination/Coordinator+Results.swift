@@ -22,14 +22,14 @@ extension Coordinator {
         guard var current = own.map({ Record.merge($0, granted) }) ?? (outcome.isResult || job != nil ? granted : nil)
         else { return }
         if current.epoch != assignment.epoch {
-            guard isBroken(by: .ignoreEpoch), case .recognised = outcome else {
+            guard isBroken(by: .ignoreEpoch), outcome.isResult else {
                 return try requeue(assignment.key, ledger: ledger)
             }
         }
         if own == nil, job?.isLost == true, isBroken(by: .dropLateResults) { return }
 
         switch outcome {
-        case .recognised(let result):
+        case .recognised(let result), .recognisedInPart(let result, _):
             if current.outcome == .done { counters.duplicates += 1 }
             let before = current
             current.outcome = .done
@@ -133,7 +133,8 @@ extension Coordinator {
         _ record: Record, position: QueuePosition?, at now: Instant, ledger: some Ledger
     ) throws(LedgerError) -> Duration {
         let wait: Duration
-        if record.failures == 0 || record.lastFailure?.failure.code == .sourceUnreachable {
+        let isUnreachable = record.lastFailure?.failure.code == .sourceUnreachable
+        if record.failures == 0 || isUnreachable {
             // The same attempt is begun again.
             unusedMarks[record.key] = UnusedMark(epoch: record.epoch, attempt: record.attempts)
             wait = jittered(configuration.unreachableWait)
@@ -145,7 +146,9 @@ extension Coordinator {
         let place: QueuePosition
         if let position { place = position } else { place = try merge(record, result: nil, ledger: ledger).position }
         // Without room it is not remembered here: the ledger is read again for it.
-        if !deferred.insert(record.key, due: now + wait, position: place) { forgotDeferred = true }
+        if !deferred.insert(record.key, due: now + wait, position: place, isUnreachable: isUnreachable) {
+            forgotDeferred = true
+        }
         return wait
     }
 

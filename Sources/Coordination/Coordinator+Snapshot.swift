@@ -24,14 +24,17 @@ extension Coordinator {
         for lease in leases.byKey.values { leased[lease.batch, default: 0] += 1 }
         var synced = replicaShards
         for shard in comparisons.unsynced.keys { synced.remove(shard) }
+        for shard in comparisons.unevenShards { synced.remove(shard) }
         if !isSettled { synced = ShardSet(layout: layout) }
         return CoordinatorSnapshot(
             running: running, busySlots: busySlots, slotCount: slots.count,
-            waiting: queue.count, deferred: deferred.count, isPaused: isPaused,
-            isClusterPaused: catalogue.isPaused, isStopping: isStopping, counters: counters, backlog: unstarted,
+            waiting: queue.count, deferred: deferred.count, unreachable: deferred.unreachableCount, isPaused: isPaused,
+            isClusterPaused: catalogue.isPaused, isStealing: isStealing, isStopping: isStopping, counters: counters,
+            backlog: unstarted,
             secondsToDrain: secondsToDrain, leased: leased, held: held.count, placement: placement,
             replicaShards: replicaShards, primaryShards: primaryShards, syncedShards: synced,
-            strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress)
+            strayShards: strayShards, outboxCount: outboxCount, drain: drainProgress,
+            watches: watches, servingNodes: servingNodes)
     }
 
     /// What must hold after every step; checked by tests and the simulator. Returns the first violation.

@@ -122,6 +122,13 @@ extension Coordinator {
         return waiting < slots.count || waitingWork < timing.lowWater.nanoseconds * Int64(slots.count)
     }
 
+    /// What is held already, and a grant that is on its way, is still run; what this node has can still be stolen from it.
+    mutating func setStealing(_ isStealing: Bool, at now: Instant) {
+        guard isStealing != self.isStealing else { return }
+        self.isStealing = isStealing
+        thief.nextTry = now
+    }
+
     /// Asks a victim when the own work runs out.
     mutating func steal(
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
@@ -225,6 +232,9 @@ extension Coordinator {
         var taken = 0
         for job in grant.jobs.prefix(Limits.grantCount) {
             let record = job.record
+            let isHeld =
+                held[record.key].map { $0.record.epoch == record.epoch && $0.record.attempts == record.attempts }
+            if isHeld == true { continue }
             guard takesWork, let batch = try batch(record.specification.batch, ledger: ledger), !batch.isRemoved,
                 claims[record.key] == nil, held[record.key] == nil, leases[record.key] == nil
             else {

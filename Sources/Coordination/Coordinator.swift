@@ -34,11 +34,15 @@ package struct Coordinator: Sendable {
     /// Shards of which this node is primary, and replica, by `placement`.
     var primaryShards: ShardSet
     var replicaShards: ShardSet
+    /// Nodes that are there and stay, sorted; none before this node has heard of members.
+    var servingNodes: [NodeID]
     /// Before it has heard of members, a node of a cluster claims nothing.
     var isSettled: Bool
     var takeOvers: [ShardIndex: TakeOver] = [:]
     /// A node that has just started claims none of its own jobs before, unless it is synced earlier.
     var startsClaiming: Instant?
+    /// The ledger had pending jobs when the node started: others may have ended them meanwhile.
+    var startedWithJobs = false
     /// When the next dead member has been away for long enough to be replaced.
     var nextReplacement: Instant?
     var loads: [NodeID: KnownLoad] = [:]
@@ -79,6 +83,8 @@ package struct Coordinator: Sendable {
     /// Shards of which this node was a replica: what of them is here is handed over without waiting for the outbox.
     var movedShards: ShardSet
     var retargeting: Retargeting?
+    /// When the debts of an earlier process are given up whose targets have not been found.
+    var retargetsFrom: Instant?
     var catalogue = CatalogueState()
     var submissions: [RequestID: PendingSubmission] = [:]
     var admissions: [PendingAdmission] = []
@@ -86,6 +92,10 @@ package struct Coordinator: Sendable {
     var bulkOperations: [BulkOperation] = []
     var operations: [UInt64: PendingOperation] = [:]
     var nextNumber: UInt64 = 1
+    /// By the key of the job that was submitted.
+    var splits: [JobKey: Split] = [:]
+    /// Splits of which some parts were not answered for in time.
+    var unansweredSplits: Set<JobKey> = []
     /// Whether records of a removed batch are still to be dropped.
     var isDroppingRemoved = true
 
@@ -93,6 +103,8 @@ package struct Coordinator: Sendable {
     var isNodePaused = false
     package internal(set) var isStopping = false
     var drain: Drain?
+    /// Whether the node asks others for work: one whose machine may soon be taken away works off what it has.
+    package internal(set) var isStealing = true
     /// A drain was called off: the node takes its shards again at the end of the step.
     var isReturning = false
     package internal(set) var counters = CoordinatorCounters()
@@ -113,6 +125,7 @@ package struct Coordinator: Sendable {
         strayShards = ShardSet(layout: configuration.layout)
         movedShards = ShardSet(layout: configuration.layout)
         isSettled = configuration.isAlone
+        servingNodes = configuration.isAlone ? [configuration.node] : []
         members[configuration.node] = KnownMember(
             boot: configuration.boot, isAlive: true, standing: .serving, zone: configuration.zone)
     }
@@ -121,6 +134,8 @@ package struct Coordinator: Sendable {
     package mutating func restore(from ledger: some Ledger) throws(LedgerError) {
         isNodePaused = try ledger.setting(Self.pausedSetting) == "yes"
         try readCatalogue(ledger: ledger)
+        startedWithJobs = false
+        for index in 0..<layout.count where try ledger.counts(ShardIndex(index)).pending > 0 { startedWithJobs = true }
     }
 
     static let pausedSetting = "paused"
@@ -169,9 +184,18 @@ package struct Coordinator: Sendable {
             effects.append(.reply(request, .done))
         case .removeBatch(let request, let name):
             effects.append(.reply(request, try remove(name, ledger: ledger, into: &effects)))
+        case .startWatches(let request, let watches):
+            effects.append(.reply(request, try start(watches, ledger: ledger, into: &effects)))
+        case .stopWatches(let request, let selection):
+            effects.append(.reply(request, try stop(selection, ledger: ledger, into: &effects)))
+        case .claimWatch(let watch, let folder): try claim(watch, folder, ledger: ledger, into: &effects)
         case .drain(let order): beginDrain(order, at: now, into: &effects)
         case .cancelDrain: cancelDrain(at: now, into: &effects)
+        case .setStealing(let isStealing): setStealing(isStealing, at: now)
+        case .counted(let assignment, let pageCount):
+            try split(assignment, pageCount: pageCount, at: now, ledger: ledger, into: &effects)
         case .finished(let slot, let assignment, let outcome):
+            if try holdBack(slot, assignment, outcome, at: now, ledger: ledger, into: &effects) { break }
             try finish(slot, assignment, outcome, at: now, ledger: ledger, into: &effects)
         case .stop: isStopping = true
         case .members(let list): try take(members: list, at: now, ledger: ledger, into: &effects)
@@ -195,6 +219,7 @@ package struct Coordinator: Sendable {
         case .keyAnswer(let answer): try take(answer, from: sender, at: now, ledger: ledger)
         case .catalogueDigest(let digest):
             try compareCatalogue(digest, of: sender, ledger: ledger, into: &effects)
+        case .catalogueConfirmation(let digest): confirmCatalogue(digest, by: sender)
         case .catalogue(let incoming, let wantsAnswer):
             try merge(incoming, ledger: ledger, into: &effects)
             if wantsAnswer { try sendCatalogue(to: sender, wantsAnswer: false, ledger, &effects) }
@@ -230,11 +255,12 @@ package struct Coordinator: Sendable {
         try retarget(ledger: ledger)
         // The other nodes may have left meanwhile: what they have not answered for is admitted here, and begun.
         try resendSubmissions(at: now, ledger: ledger, into: &effects)
+        try continueSplits(at: now, ledger: ledger, into: &effects)
         if takesWork { try dispatch(at: now, ledger: ledger, into: &effects) }
         if hasPeers {
             backlog = try countBacklog(ledger: ledger)
             try grant(at: now, ledger: ledger, into: &effects)
-            if takesWork { try steal(at: now, ledger: ledger, into: &effects) }
+            if takesWork, isStealing { try steal(at: now, ledger: ledger, into: &effects) }
             renewHeld(at: now, into: &effects)
             try compareWithPeers(at: now, ledger: ledger, into: &effects)
             try handOverStrays(at: now, ledger: ledger, into: &effects)
@@ -253,11 +279,14 @@ package struct Coordinator: Sendable {
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
         retargeting = nil
-        guard hasPeers else { return }
-        renewHeld(at: now, into: &effects)
-        try compareWithPeers(at: now, ledger: ledger, into: &effects)
-        try handOverStrays(at: now, ledger: ledger, into: &effects)
-        try replicate(at: now, ledger: ledger, into: &effects)
+        if hasPeers {
+            renewHeld(at: now, into: &effects)
+            try compareWithPeers(at: now, ledger: ledger, into: &effects)
+            try handOverStrays(at: now, ledger: ledger, into: &effects)
+            try replicate(at: now, ledger: ledger, into: &effects)
+        }
+        // What others hold is proven by what they say: that needs no commit here.
+        try continueDrain(at: now, ledger: ledger, into: &effects)
         outboxCount = try ledger.outboxCount(nil)
     }
 
@@ -267,14 +296,16 @@ package struct Coordinator: Sendable {
             return .origin
         }
         if takesWork, isRefillCut { return .origin }
+        if !configuration.isReadOnly, hasReadySplits { return .origin }
         var deadlines: [Instant?] = [
-            takesWork ? deferred.nextDue : nil, drain?.nextLook, startsClaiming,
+            takesWork ? deferred.nextDue : nil, drain?.nextLook, startsClaiming, retargetsFrom,
             submissions.values.map(\.nextLook).min(),
             admissions.map(\.deadline).min(), operations.values.map(\.deadline).min(),
         ]
         if hasPeers {
             deadlines += [
-                leases.nextCheck, takesWork ? thief.nextTry : nil, nextRenewal, comparisons.nextDue, handOver.nextDue,
+                leases.nextCheck, takesWork && isStealing ? thief.nextTry : nil, nextRenewal, comparisons.nextDue,
+                handOver.nextDue,
                 catalogue.nextComparison, nextReplacement, parkedSteals.map(\.until).min(),
             ]
             for peer in unansweredPeers { deadlines.append(peers[peer]?.resendAt) }

@@ -32,6 +32,14 @@ package struct CoordinatorConfiguration: Sendable {
     package var makeTable: @Sendable ([PlacementMember], Int, ShardLayout) -> PlacementTable = {
         PlacementTable(members: $0, wantedReplicas: $1, layout: $2)
     }
+    /// Makes the key of a part of a file. The default is good enough where no other program makes keys.
+    package var makeKey: @Sendable (BatchID, SourceReference, PageRange) -> JobKey = { batch, source, pages in
+        var seed = UInt64(batch.generation) ^ 0xCBF2_9CE4_8422_2325
+        for byte in Array(batch.name.utf8) + [0] + source.bytes { seed = (seed ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        seed = (seed ^ UInt64(pages == .all ? 0 : pages.firstPage)) &* 0x100_0000_01B3
+        var generator = SeededGenerator(seed: seed)
+        return JobKey(Bits128(high: generator.next(), low: generator.next()))
+    }
     /// Faults that are built in on purpose, to show that the checkers see them. Empty in a real node.
     package var sabotage: Set<Sabotage> = []
 
@@ -123,8 +131,6 @@ package enum Sabotage: String, CaseIterable, Hashable, Sendable {
     case drainWithoutProof
     /// A submission is confirmed when only this node has it.
     case confirmWithoutCopies
-    /// Debts to a member that has left are forgotten instead of going to its successor.
-    case forgetDebtsOfLeft
     /// A new primary claims at once what another node may be running.
     case claimWithoutGrace
     /// Anti-entropy sends nothing.

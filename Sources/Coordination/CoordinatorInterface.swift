@@ -91,12 +91,23 @@ package enum CoordinatorInput: Hashable, Sendable {
     /// All nodes, those included that are not here now.
     case setClusterPaused(RequestID, Bool)
     case removeBatch(RequestID, String)
+    /// At most `Limits.watchesPerBatchCount`. Answered by `watches`, or `refused`: then nothing has changed.
+    case startWatches(RequestID, [Watch])
+    case stopWatches(RequestID, WatchSelection)
+    /// This node sees the folder of a watch of which it is the origin, or whose origin is away; with the watch as it was
+    /// when that was found.
+    case claimWatch(Watch, FolderIdentity?)
     /// Begins to drain; follow it in the snapshot. A second order shortens or lengthens the deadline of the first.
     case drain(DrainOrder)
     /// Ends a drain that has not ended itself: the node works again.
     case cancelDrain
+    /// Whether the node asks others for work when its own runs out; a node starts as one that does. Not kept over a
+    /// restart.
+    case setStealing(Bool)
 
     // MARK: From slots
+    /// The file of a job that a slot has begun has so many pages: more than one job is to cover.
+    case counted(Assignment, pageCount: Int)
     case finished(SlotIndex, Assignment, WorkOutcome)
     /// No more claims; what runs may still finish.
     case stop
@@ -127,9 +138,8 @@ extension CoordinationMessage {
     /// Whether a node that cannot write may take it.
     var changesNothing: Bool {
         switch self {
-        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost: true
-        case .copies, .catalogueDigest, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate,
-            .operated:
+        case .receipts, .digests, .comparison, .keys, .keyAnswer, .lost, .catalogueDigest, .catalogueConfirmation: true
+        case .copies, .catalogue, .admit, .admitted, .steal, .grant, .renew, .giveBack, .operate, .operated:
             false
         }
     }
@@ -141,8 +151,10 @@ extension CoordinatorEffect {
     package var isWithoutCommit: Bool {
         guard case .send(_, let message) = self else { return false }
         switch message {
-        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest: return true
-        case .receipts, .catalogue, .admit, .admitted, .steal, .grant, .lost, .operate, .operated: return false
+        case .copies, .digests, .comparison, .keys, .keyAnswer, .renew, .giveBack, .catalogueDigest, .catalogue:
+            return true
+        case .receipts, .catalogueConfirmation, .admit, .admitted, .steal, .grant, .lost, .operate, .operated:
+            return false
         }
     }
 }
@@ -154,6 +166,8 @@ package enum CoordinatorReply: Hashable, Sendable {
     /// answer in time.
     case changed(Int, found: [JobKey], missing: ShardSet)
     case done
+    /// Those that were started or are running as asked, or those that were stopped.
+    case watches([Watch])
     case refused(String)
 }
 
@@ -198,4 +212,5 @@ package enum CoordinatorEvent: Hashable, Sendable {
     /// A shard that is not this node's any more was given up: all its replicas have it.
     case shardDropped(ShardIndex)
     case drainPhase(DrainPhase)
+    case watchTakenOver(WatchID, SourceReference, from: NodeID)
 }

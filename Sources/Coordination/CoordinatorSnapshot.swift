@@ -58,9 +58,13 @@ package struct CoordinatorSnapshot: Hashable, Sendable {
     package var slotCount: Int
     package var waiting: Int
     package var deferred: Int
+    /// Of the deferred jobs those whose file nobody could read at the latest try.
+    package var unreachable: Int
     /// Paused by an operator: this node, or the cluster.
     package var isPaused: Bool
     package var isClusterPaused: Bool
+    /// Whether it asks others for work.
+    package var isStealing: Bool
     package var isStopping: Bool
     package var counters: CoordinatorCounters
 
@@ -84,6 +88,10 @@ package struct CoordinatorSnapshot: Hashable, Sendable {
     package var strayShards: ShardSet
     package var outboxCount: Int
     package var drain: DrainProgress?
+    /// In the order of their ids, stopped ones included.
+    package var watches: [Watch]
+    /// Nodes that are there and stay, sorted; none before the node has heard of members.
+    package var servingNodes: [NodeID]
 
     package var runningCount: Int { running.values.reduce(0, +) }
     package var leasedCount: Int { leased.values.reduce(0, +) }

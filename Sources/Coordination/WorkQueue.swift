@@ -112,20 +112,31 @@ struct DeferredJobs: Sendable {
         }
     }
 
-    private var byKey: [JobKey: (due: Instant, position: QueuePosition)] = [:]
+    private struct Place: Hashable, Sendable {
+        let due: Instant
+        let position: QueuePosition
+        let isUnreachable: Bool
+    }
+
+    private var byKey: [JobKey: Place] = [:]
     /// Sorted, latest first, so that the next one is at the end.
     private var order: [Due] = []
 
     var count: Int { byKey.count }
+    /// Those whose file nobody could read.
+    private(set) var unreachableCount = 0
     var nextDue: Instant? { order.last?.instant }
 
     func contains(_ key: JobKey) -> Bool { byKey[key] != nil }
 
     /// Returns false when there is no room for it.
-    mutating func insert(_ key: JobKey, due: Instant, position: QueuePosition) -> Bool {
+    mutating func insert(
+        _ key: JobKey, due: Instant, position: QueuePosition, isUnreachable: Bool = false
+    ) -> Bool {
         guard byKey.count < Limits.deferredCount else { return false }
         remove(key)
-        byKey[key] = (due, position)
+        byKey[key] = Place(due: due, position: position, isUnreachable: isUnreachable)
+        if isUnreachable { unreachableCount += 1 }
         let entry = Due(instant: due, key: key)
         let index = order.firstIndex { $0 < entry } ?? order.endIndex
         order.insert(entry, at: index)
@@ -133,7 +144,7 @@ struct DeferredJobs: Sendable {
     }
 
     mutating func remove(_ key: JobKey) {
-        guard let found = byKey.removeValue(forKey: key) else { return }
+        guard let found = forget(key) else { return }
         let entry = Due(instant: found.due, key: key)
         if let index = order.firstIndex(of: entry) { order.remove(at: index) }
     }
@@ -143,8 +154,14 @@ struct DeferredJobs: Sendable {
         var taken: [(JobKey, QueuePosition)] = []
         while let last = order.last, last.instant <= now {
             order.removeLast()
-            if let found = byKey.removeValue(forKey: last.key) { taken.append((last.key, found.position)) }
+            if let found = forget(last.key) { taken.append((last.key, found.position)) }
         }
         return taken
+    }
+
+    private mutating func forget(_ key: JobKey) -> Place? {
+        let found = byKey.removeValue(forKey: key)
+        if found?.isUnreachable == true { unreachableCount -= 1 }
+        return found
     }
 }

@@ -101,8 +101,8 @@ final class MemoryBudget: @unchecked Sendable {
         condition.unlock()
     }
 
-    /// Lets all that wait look again.
-    private func wake() {
+    /// Lets all that wait look again, and make room again: something may be there now that can give way.
+    func wake() {
         condition.lock()
         condition.broadcast()
         condition.unlock()

@@ -38,6 +38,7 @@ package struct SourceRequest: Hashable, Sendable {
 
 /// What a node says about a file before its bytes.
 package struct SourceDescription: Hashable, Sendable {
+    /// -1 where a web server did not say.
     package let byteCount: Int64
     package let modifiedNanoseconds: Int64
     /// Set where only this was asked for.
@@ -77,6 +78,18 @@ package protocol SourcePeers: Sendable {
     func readSource(
         _ request: SourceRequest, from node: NodeID, cancellation: SourceCancellation, into sink: any SourceSink
     ) -> SourceReadEnd
+}
+
+/// Reads what belongs to no node: objects of stores, files of web servers.
+package protocol RemoteSources: Sendable {
+    /// Gives an object's bytes, blocking; all of them when it returns success. An answer false of the sink ends it as
+    /// success: the sink knows why.
+    ///
+    /// - Parameter fingerprint: the object as it was submitted; another one is a failure (`objectChanged`).
+    func readRemote(
+        _ source: SourceReference, fingerprint: SourceFingerprint?, cancellation: SourceCancellation,
+        into sink: any SourceSink
+    ) -> Result<Void, Failure>
 }
 
 /// Ends waiting and calls of one fetch, from any thread.

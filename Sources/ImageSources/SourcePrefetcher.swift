@@ -11,6 +11,9 @@
 //   for an image for which a slot waits;
 // - the memory held by what was fetched and not closed yet is within the budget, or is one image alone.
 //
+// Jobs that are parts of one file share what was fetched for one of them, as long as anybody holds it; while it is being
+// fetched for one, the others wait for that.
+//
 // What slots wait for is never behind what nobody waits for, neither for a thread (the slot's own fetches) nor for memory:
 // so no order of arrivals can lock slots and budget against each other.
 
@@ -23,11 +26,13 @@ package struct PrefetchStatistics: Hashable, Sendable {
     /// Images that were there when their slot asked, and those that it had to wait for.
     package var hits = 0
     package var waits = 0
-    /// Time that slots waited, in nanoseconds.
+    /// Time that slots waited, in nanoseconds, those included that wait now.
     package var waitedNanoseconds: Int64 = 0
-    /// Bytes that came from other nodes, and how many images they were.
+    /// Bytes that came from other nodes, stores and web servers, and how many images they were.
     package var fetchedBytes: Int64 = 0
     package var fetchedCount = 0
+    /// Images that were in memory already, for another part of the same file.
+    package var sharedCount = 0
     /// Images given up again to make room for one that a slot waited for.
     package var evictedCount = 0
     /// Memory held now, and at most so far.
@@ -61,6 +66,24 @@ package final class SourcePrefetcher: @unchecked Sendable {
         var isFetching: Bool { if case .fetching = self { true } else { false } }
     }
 
+    /// A file as it was submitted, whichever part of it a job covers.
+    private struct FileName: Hashable {
+        let source: SourceReference
+        let fingerprint: SourceFingerprint
+        let origin: NodeID?
+
+        init?(_ specification: JobSpecification) {
+            guard let fingerprint = specification.fingerprint else { return nil }
+            source = specification.source
+            self.fingerprint = fingerprint
+            origin = specification.origin
+        }
+    }
+
+    private struct WeakSource {
+        weak var source: ResolvedSource?
+    }
+
     private struct Entry {
         let assignment: Assignment
         let ticket: FetchTicket
@@ -70,6 +93,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
     private let resolver: SourceResolver
     private let budget: MemoryBudget
     private let aheadLimit: Int
+    private let prepare: Preparation?
     private let condition = NSCondition()
     private var entries: [Name: Entry] = [:]
     /// Entries that are queued, by age; those that were taken meanwhile are passed over.
@@ -77,17 +101,30 @@ package final class SourcePrefetcher: @unchecked Sendable {
     /// Entries that threads fetch or have fetched ahead.
     private var aheadCount = 0
     private var orderCount: UInt64 = 0
+    /// Files in memory, those included that slots have taken.
+    private var files: [FileName: WeakSource] = [:]
+    /// Files that are being fetched, and for whom.
+    private var fetching: [FileName: FetchTicket] = [:]
     private var statistics = PrefetchStatistics()
+    /// Slots that wait now, and the sum of the times at which they began to.
+    private var waitingCount = 0
+    private var waitingSince: UInt64 = 0
     private var isStopped = false
     private var threads: [pthread_t] = []
+
+    /// What is done with an image as soon as its bytes are here, before its slot gets it: on a thread that fetches, or on
+    /// the slot's where the slot fetches for itself. May block, but ends soon after the cancellation.
+    package typealias Preparation = @Sendable (Assignment, ResolvedSource, SourceCancellation) -> Void
 
     /// - Parameters:
     ///   - budgetBytes: memory for images from other nodes. A larger one comes alone.
     ///   - aheadLimit: images that are open ahead of their jobs, those of this machine included.
     package init(
-        _ resolver: SourceResolver, budgetBytes: Int, aheadLimit: Int = Limits.prefetchedSourceCount
+        _ resolver: SourceResolver, budgetBytes: Int, aheadLimit: Int = Limits.prefetchedSourceCount,
+        prepare: Preparation? = nil
     ) {
         self.resolver = resolver
+        self.prepare = prepare
         self.aheadLimit = aheadLimit
         budget = MemoryBudget(limit: budgetBytes)
     }
@@ -128,6 +165,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
         condition.lock()
         defer { condition.unlock() }
         var figures = statistics
+        let now = DispatchTime.now().uptimeNanoseconds
+        figures.waitedNanoseconds += Int64(clamping: now &* UInt64(waitingCount) &- waitingSince)
         figures.heldBytes = memory.held
         figures.peakHeldBytes = memory.peak
         return figures
@@ -182,9 +221,13 @@ package final class SourcePrefetcher: @unchecked Sendable {
             return result
         }
         statistics.waits += 1
+        waitingCount += 1
+        waitingSince &+= start
         defer { noteWait(since: start) }
         if let entry = entries[name], entry.phase.isFetching {
             entries[name]?.phase = .fetching(isAwaited: true)
+            // It may stand behind the fetch of another part, which is in a hurry from now on.
+            condition.broadcast()
             condition.unlock()
             budget.hurry(entry.ticket)
             return awaitFetch(name, entry.ticket)
@@ -230,6 +273,8 @@ package final class SourcePrefetcher: @unchecked Sendable {
 
     private func noteWait(since start: UInt64) {
         condition.lock()
+        waitingCount -= 1
+        waitingSince &-= start
         statistics.waitedNanoseconds += Int64(clamping: DispatchTime.now().uptimeNanoseconds - start)
         condition.unlock()
     }
@@ -259,6 +304,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
             }
             condition.broadcast()
             condition.unlock()
+            budget.wake()
         }
     }
 
@@ -281,38 +327,91 @@ package final class SourcePrefetcher: @unchecked Sendable {
     }
 
     private func fetch(_ assignment: Assignment, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
+        let file = FileName(assignment.specification)
+        if let file, let shared = takeTurn(Name(assignment), ticket, at: file) { return shared }
+        let result = resolve(assignment, ticket)
+        guard let file else { return result }
+        condition.lock()
+        fetching[file] = nil
+        files = files.filter { $0.value.source != nil }
+        if case .success(let source) = result, source.memoryByteCount > 0 { files[file] = WeakSource(source: source) }
+        condition.broadcast()
+        condition.unlock()
+        budget.forget(ticket)
+        return result
+    }
+
+    /// Waits until nobody else fetches the file. Nil when it is this one's turn to do so, which it is then noted for.
+    private func takeTurn(
+        _ name: Name, _ ticket: FetchTicket, at file: FileName
+    ) -> Result<ResolvedSource, Failure>? {
+        condition.lock()
+        defer { condition.unlock() }
+        while true {
+            guard !isStopped, let entry = entries[name], entry.ticket === ticket else {
+                return .failure(isStopped ? Self.stopped : SourceResolver.cancelled)
+            }
+            if let source = files[file]?.source {
+                statistics.sharedCount += 1
+                return .success(source)
+            }
+            guard let other = fetching[file] else {
+                fetching[file] = ticket
+                return nil
+            }
+            if case .fetching(isAwaited: true) = entry.phase { budget.hurry(other) }
+            condition.wait()
+        }
+    }
+
+    private func resolve(_ assignment: Assignment, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
         let result = resolver.resolve(
             assignment.key, assignment.specification, cancellation: ticket.cancellation,
             grant: { budget.grant($0, to: ticket, makeRoom: makeRoom) })
-        if case .success(let source) = result, case .fetched = source.way {
+        guard case .success(let source) = result else { return result }
+        if source.way.isFetched {
             condition.lock()
             statistics.fetchedCount += 1
             statistics.fetchedBytes += source.byteCount
             condition.unlock()
         }
+        prepare?(assignment, source, ticket.cancellation)
         return result
     }
 
     /// Puts images that arrived, and that nobody waits for, back into the queue: the youngest first, until so many bytes
     /// are free.
     private func makeRoom(_ byteCount: Int) {
-        var dropped: [ResolvedSource] = []
+        let names = giveUp(byteCount)
+        // Only now, with the last reference gone: a thread would find the files still there, and keep them.
         condition.lock()
+        queue.insert(contentsOf: names.reversed(), at: 0)
+        condition.broadcast()
+        condition.unlock()
+    }
+
+    /// Drops images of so many bytes; answers whose they were, the youngest first.
+    private func giveUp(_ byteCount: Int) -> [Name] {
+        var names: [Name] = []
+        condition.lock()
+        defer { condition.unlock() }
         let youngest = entries.sorted { $0.value.ticket.order > $1.value.ticket.order }
         var missing = byteCount
         for (name, entry) in youngest where missing > 0 {
             guard case .ready(.success(let source), isAwaited: false) = entry.phase, source.memoryByteCount > 0
             else { continue }
-            missing -= source.memoryByteCount
-            dropped.append(source)
+            // Memory that parts share is free when the last of them has been put back.
+            let isShared = entries.contains { other in
+                guard other.key != name, case .ready(.success(let held), _) = other.value.phase else { return false }
+                return held === source
+            }
+            if !isShared { missing -= source.memoryByteCount }
+            // `youngest` holds the file until this returns.
             entries[name]?.phase = .queued
-            queue.insert(name, at: 0)
+            names.append(name)
             aheadCount -= 1
             statistics.evictedCount += 1
         }
-        condition.broadcast()
-        condition.unlock()
-        // Closes the files and gives their memory back, without the lock.
-        dropped = []
+        return names
     }
 }

@@ -1,7 +1,8 @@
 // From a job to the bytes of its image, wherever they are.
 //
 // The order (docs/workers.md "Where an image comes from"): the file itself when it was submitted here; a spooled copy;
-// the same path, when it is proven to be the same file; the origin; a copy spooled at the shard's replicas.
+// the same path, when it is proven to be the same file; the origin; a copy spooled at the shard's replicas. What is in an
+// object store or on a web server every node reads by itself.
 
 package import ClusterModel
 import Glibc
@@ -12,6 +13,16 @@ package final class ResolvedSource: Sendable {
     package enum Way: Hashable, Sendable {
         case local, spooled, shared
         case fetched(from: NodeID)
+        /// From a store or a web server.
+        case remote
+
+        /// Whether the bytes came over the network, into memory.
+        var isFetched: Bool {
+            switch self {
+            case .local, .spooled, .shared: false
+            case .fetched, .remote: true
+            }
+        }
     }
 
     package let way: Way
@@ -29,6 +40,9 @@ package final class ResolvedSource: Sendable {
     package var byteCount: Int64 { file.facts.byteCount }
     /// Memory that it takes of this node's budget.
     package var memoryByteCount: Int { grant?.byteCount ?? 0 }
+
+    /// SHA-256 of its bytes, blocking: about 1 ms a MB. Nil when they cannot be read or change meanwhile.
+    package func digest(of source: SourceReference) -> SourceDigest? { try? SourceDigest.compute(file, of: source) }
 
     func readAhead() { if memoryByteCount == 0 { file.readAhead() } }
 }
@@ -53,6 +67,7 @@ package struct SourceResolver: Sendable {
     let maximumBytes: Int
     let spool: Spool?
     let peers: any SourcePeers
+    let remotes: any RemoteSources
     let neighbourhood: Neighbourhood
     package let directories: SharedDirectories
     let digests: DigestCache
@@ -61,13 +76,15 @@ package struct SourceResolver: Sendable {
     private static let sizeAttemptCount = 3
 
     package init(
-        node: NodeID, maximumBytes: Int, spool: Spool?, peers: any SourcePeers, neighbourhood: Neighbourhood,
+        node: NodeID, maximumBytes: Int, spool: Spool?, peers: any SourcePeers, remotes: any RemoteSources,
+        neighbourhood: Neighbourhood,
         directories: SharedDirectories = SharedDirectories(), digests: DigestCache = DigestCache()
     ) {
         self.node = node
         self.maximumBytes = maximumBytes
         self.spool = spool
         self.peers = peers
+        self.remotes = remotes
         self.neighbourhood = neighbourhood
         self.directories = directories
         self.digests = digests
@@ -83,6 +100,9 @@ package struct SourceResolver: Sendable {
         _ key: JobKey, _ specification: JobSpecification, cancellation: SourceCancellation,
         grant: (Int) -> MemoryGrant?
     ) -> Result<ResolvedSource, Failure> {
+        if specification.source.remoteScheme != nil {
+            return fetchRemote(specification, cancellation: cancellation, grant: grant)
+        }
         guard let origin = specification.origin, origin != node, specification.source.isPath else {
             return FileSource.openFile(specification.source, maximumBytes: maximumBytes)
                 .map { ResolvedSource($0, way: .local) }
@@ -121,7 +141,7 @@ package struct SourceResolver: Sendable {
     private static func failure(_ failure: Failure, on name: String) -> Failure {
         switch failure.code {
         case .sourceMissing, .sourceUnreadable, .sourceChanged, .sourceUnreachable, .notARegularFile, .emptyFile,
-            .tooManyBytes:
+            .tooManyBytes, .objectMissing, .objectChanged:
             Failure(failure.code, "on \(name): \(failure.detail)")
         case .outOfMemory: failure
         case .undecodable, .unsupportedFormat, .tooManyPixels, .tooManyPages, .languageUnavailable, .timeout,
@@ -213,6 +233,49 @@ package struct SourceResolver: Sendable {
     }
 }
 
+extension SourceResolver {
+    /// Memory that is asked for first where the size of an object is not known.
+    private static let guessedByteCount = 4 << 20
+
+    /// From a store or a web server: one request where the size was known and right.
+    private func fetchRemote(
+        _ specification: JobSpecification, cancellation: SourceCancellation, grant: (Int) -> MemoryGrant?
+    ) -> Result<ResolvedSource, Failure> {
+        let source = specification.source
+        var expected = min(maximumBytes, Self.guessedByteCount)
+        if let byteCount = specification.fingerprint?.byteCount {
+            guard byteCount > 0 else { return .failure(Failure(.emptyFile, "\(source.text) is empty")) }
+            guard byteCount <= Int64(maximumBytes) else {
+                return .failure(FileSource.tooLarge(byteCount, limit: maximumBytes))
+            }
+            expected = Int(byteCount)
+        }
+        for _ in 0..<Self.sizeAttemptCount {
+            guard let memory = grant(expected) else { return .failure(Self.cancelled) }
+            let sink: MemorySink
+            do throws(Failure) {
+                sink = try MemorySink(granted: expected, maximumBytes: maximumBytes)
+            } catch {
+                return .failure(error)
+            }
+            let end = remotes.readRemote(
+                source, fingerprint: specification.fingerprint, cancellation: cancellation, into: sink)
+            if cancellation.isCancelled { return .failure(Self.cancelled) }
+            var isComplete = false
+            if case .success = end { isComplete = true }
+            switch (sink.finish(isComplete: isComplete), end) {
+            case (.larger(let byteCount), _): expected = byteCount
+            case (.failed(let failure), _), (_, .failure(let failure)): return .failure(failure)
+            case (.file(let file), .success):
+                return .success(ResolvedSource(file, way: .remote, grant: memory))
+            case (.partial(let why), .success):
+                return .failure(Failure(.sourceUnreadable, "\(source.text): \(why)"))
+            }
+        }
+        return .failure(Failure(.sourceUnreadable, "\(source.text) has another size each time that it is read"))
+    }
+}
+
 /// Takes a description only.
 private final class DescriptionSink: SourceSink {
     private let taken = Mutex<SourceDescription?>(nil)
@@ -258,7 +321,8 @@ private final class MemorySink: SourceSink {
             guard state.announced == nil else { return false }
             state.announced = description.byteCount
             switch description.byteCount {
-            case ...0: state.verdict = .failed(Failure(.emptyFile, "the file is empty"))
+            case ..<0: return true
+            case 0: state.verdict = .failed(Failure(.emptyFile, "the file is empty"))
             case ...Int64(granted): return true
             case ...Int64(maximumBytes): state.verdict = .larger(Int(description.byteCount))
             default: state.verdict = .failed(FileSource.tooLarge(description.byteCount, limit: maximumBytes))
@@ -269,9 +333,17 @@ private final class MemorySink: SourceSink {
 
     func take(_ bytes: UnsafeRawBufferPointer) -> Bool {
         state.withLock { state in
-            guard state.verdict == nil, let announced = state.announced, let sofar = state.file?.byteCount,
-                Int64(bytes.count) <= announced - sofar
-            else { return false }
+            guard state.verdict == nil, let announced = state.announced, let sofar = state.file?.byteCount else {
+                return false
+            }
+            if announced < 0, Int64(bytes.count) > Int64(granted) - sofar {
+                state.verdict =
+                    granted < maximumBytes
+                    ? .larger(min(maximumBytes, 8 * granted))
+                    : .failed(FileSource.tooLarge(sofar + Int64(bytes.count), limit: maximumBytes))
+                return false
+            }
+            guard announced < 0 || Int64(bytes.count) <= announced - sofar else { return false }
             do throws(Failure) {
                 try state.file?.append(bytes)
                 return true
@@ -287,8 +359,11 @@ private final class MemorySink: SourceSink {
         state.withLock { state in
             if let verdict = state.verdict { return verdict }
             guard let file = state.file.take() else { return .partial("the transfer was taken twice") }
-            guard isComplete, let announced = state.announced, file.byteCount == announced else {
-                let byteCount = file.byteCount
+            let byteCount = file.byteCount
+            if isComplete, byteCount == 0, state.announced ?? 0 < 0 {
+                return .failed(Failure(.emptyFile, "the file is empty"))
+            }
+            guard isComplete, let announced = state.announced, announced < 0 || byteCount == announced else {
                 return .partial("the transfer ended after \(byteCount) of \(state.announced ?? 0) bytes")
             }
             do throws(Failure) {

@@ -144,25 +144,31 @@ package final class Spool: Sendable {
     /// How the job of a copy stands, as far as this node knows.
     package enum Need: Hashable, Sendable {
         case pending
-        /// Done, failed, cancelled, removed, or pending with another file.
+        /// Done, failed or cancelled, with this very file.
         case ended
-        /// The record is not here: other nodes may need the copy.
+        /// Nobody knows the job, or it has another file: so it is when its batch was removed or the file was submitted
+        /// again, and also while a copy is here before its job's record.
+        case stale
+        /// Other nodes may need the copy.
         case unknown
     }
 
     /// Removes the copies of jobs that have ended; returns how many. Blocks.
     ///
     /// - Parameters:
-    ///   - minimumAge: younger ones stay: a copy may be here before its job's record is.
+    ///   - staleAge: younger ones stay although they are stale.
     ///   - need: asked once for each copy; its error ends the sweep.
     package func sweep(
-        minimumAge: Duration = .seconds(600), need: (JobKey, SourceFingerprint?) throws -> Need
+        staleAge: Duration = .seconds(600), need: (JobKey, SourceFingerprint?) throws -> Need
     ) throws -> Int {
         var removed = 0
         for copy in copies {
             let name = Self.name(copy.key, copy.fingerprint)
-            guard isOlder(name, than: minimumAge), try need(copy.key, copy.fingerprint) == .ended else { continue }
-            if try remove(name) { removed += 1 }
+            switch try need(copy.key, copy.fingerprint) {
+            case .pending, .unknown: continue
+            case .stale where !isOlder(name, than: staleAge): continue
+            case .stale, .ended: if try remove(name) { removed += 1 }
+            }
         }
         return removed
     }

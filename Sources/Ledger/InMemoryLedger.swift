@@ -402,6 +402,16 @@ package final class InMemoryLedger: Ledger {
         journal.append(.setting(name, settings[name]))
         settings[name] = value
     }
+
+    package func settings(withPrefix prefix: String) throws(LedgerError) -> [(name: String, value: String)] {
+        settings.filter { $0.key.hasPrefix(prefix) }.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
+    }
+
+    package func removeSetting(_ name: String) throws(LedgerError) {
+        try requireTransaction()
+        journal.append(.setting(name, settings[name]))
+        settings[name] = nil
+    }
 }
 
 /// A record as it is stored. Never changed, so that the journal keeps the old one by reference.

@@ -12,7 +12,7 @@ struct LedgerStatements {
     let removedRecords: SQLStatement
     let insertOwed, deleteOwed, acknowledgeOwed, deleteOwedRecord, owedTo: SQLStatement
     let creditors, stamps, noteOrigin, origin, originsOfBatch, deleteOrigin: SQLStatement
-    let setting, setSetting: SQLStatement
+    let setting, setSetting, settingsBetween, removeSetting: SQLStatement
 
     init(_ connection: SQLConnection) throws(LedgerError) {
         func prepare(_ sql: String) throws(LedgerError) -> SQLStatement { try connection.prepare(sql) }
@@ -29,14 +29,16 @@ struct LedgerStatements {
             """
             UPDATE records SET epoch = ?10, attempts = ?12, failures = ?13, failed_attempt = ?14, failure_code = ?15,
                 result = ?16, digest = ?17, divergent = ?18, checksum = ?19, failure_detail = ?20,
-                language = ?4, size = ?8, modified = ?9, runner = ?21, origin = ?22 WHERE sequence = ?1
+                language = ?4, size = ?8, modified = ?9, runner = ?21, origin = ?22, tag = ?23
+            WHERE sequence = ?1
             """)
         updateRecord = try prepare(
             """
             UPDATE records SET priority = ?7, outcome = ?11,
                 epoch = ?10, attempts = ?12, failures = ?13, failed_attempt = ?14, failure_code = ?15,
                 result = ?16, digest = ?17, divergent = ?18, checksum = ?19, failure_detail = ?20,
-                language = ?4, size = ?8, modified = ?9, runner = ?21, origin = ?22 WHERE sequence = ?1
+                language = ?4, size = ?8, modified = ?9, runner = ?21, origin = ?22, tag = ?23
+            WHERE sequence = ?1
             """)
         deleteRecord = try prepare("DELETE FROM records WHERE sequence = ?")
         locate = try prepare("SELECT sequence, batch FROM records WHERE key = ?")
@@ -101,5 +103,7 @@ struct LedgerStatements {
 
         setting = try prepare("SELECT value FROM settings WHERE name = ?")
         setSetting = try prepare("INSERT OR REPLACE INTO settings(name, value) VALUES (?, ?)")
+        settingsBetween = try prepare("SELECT name, value FROM settings WHERE name >= ? AND name < ? ORDER BY name")
+        removeSetting = try prepare("DELETE FROM settings WHERE name = ?")
     }
 }

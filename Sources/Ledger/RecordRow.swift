@@ -39,7 +39,7 @@ extension RecordRow {
     private static let columnNames = [
         "sequence", "key", "batch", "language", "first_page", "last_page", "priority", "size", "modified", "epoch",
         "outcome", "attempts", "failures", "failed_attempt", "failure_code", "result", "digest", "divergent",
-        "checksum", "failure_detail", "runner", "origin", "source",
+        "checksum", "failure_detail", "runner", "origin", "tag", "source",
     ]
 
     /// Reads the current row of a statement that selects `columns` first.
@@ -67,7 +67,8 @@ extension RecordRow {
         }
         var fingerprint: SourceFingerprint?
         if let size = row.optionalInteger(7), let modified = row.optionalInteger(8) {
-            fingerprint = SourceFingerprint(byteCount: size, modifiedNanoseconds: modified)
+            fingerprint = SourceFingerprint(
+                byteCount: size, modifiedNanoseconds: modified, tag: row.isNull(22) ? nil : row.bytes(22))
         }
         var lastFailure: AttemptFailure?
         if let attempt = row.optionalInteger(13) {
@@ -80,7 +81,7 @@ extension RecordRow {
         record = Record(
             key: JobKey(keyBits),
             specification: JobSpecification(
-                batch: batch, source: SourceReference(bytes: row.bytes(22)), pages: pages, language: language,
+                batch: batch, source: SourceReference(bytes: row.bytes(23)), pages: pages, language: language,
                 priority: Int(row.integer(6)), fingerprint: fingerprint, origin: origin),
             epoch: epoch, outcome: outcome, attempts: attempts, runner: runner, failures: failures,
             lastFailure: lastFailure, resultDigest: row.bits(16))
@@ -94,7 +95,7 @@ extension RecordRow {
     /// Binds all columns, in the order of `columns`, from parameter 1 on.
     func bindAll(to statement: SQLStatement, _ numbers: RowNumbers) {
         bindAllButSource(to: statement, numbers)
-        statement.bind(23, record.specification.source.bytes)
+        statement.bind(24, record.specification.source.bytes)
     }
 
     /// The same for an update, whose statement has no last parameter.
@@ -132,6 +133,7 @@ extension RecordRow {
         }
         statement.bind(21, numbers.runner)
         statement.bind(22, numbers.origin)
+        if let tag = specification.fingerprint?.tag { statement.bind(23, tag) } else { statement.bindNull(23) }
     }
 
     /// Covers every column but itself.
@@ -158,9 +160,13 @@ extension RecordRow {
         if let digest = record.resultDigest { sum.combine(digest) }
         sum.combine(UInt64(isDivergent ? 1 : 0))
         sum.combine(specification.source.bytes)
-        // Only where they are, so that rows of schema version 1 keep their checksums.
+        // Only where they are, so that rows of earlier schema versions keep their checksums.
         if let runner = numbers.runner { sum.combine(1 << 32 ^ runner) }
         if let origin = numbers.origin { sum.combine(2 << 32 ^ origin) }
+        if let tag = specification.fingerprint?.tag {
+            sum.combine(3 << 32 ^ Int64(tag.count))
+            sum.combine(tag)
+        }
         return sum.value
     }
 }

@@ -240,6 +240,27 @@ extension SQLiteLedger {
         }
     }
 
+    package func settings(withPrefix prefix: String) throws(LedgerError) -> [(name: String, value: String)] {
+        try reading { () throws(LedgerError) in
+            // Names are ASCII: what begins so stands between the prefix and the prefix with "~" behind it.
+            statements.settingsBetween.bind(1, prefix)
+            statements.settingsBetween.bind(2, prefix + "~")
+            defer { statements.settingsBetween.reset() }
+            var found: [(name: String, value: String)] = []
+            while try statements.settingsBetween.step() {
+                found.append((name: statements.settingsBetween.text(0), value: statements.settingsBetween.text(1)))
+            }
+            return found
+        }
+    }
+
+    package func removeSetting(_ name: String) throws(LedgerError) {
+        try writing { () throws(LedgerError) in
+            statements.removeSetting.bind(1, name)
+            try statements.removeSetting.run()
+        }
+    }
+
     // MARK: Commit
 
     /// Writes the counters and numbers that the transaction changed.

@@ -36,8 +36,8 @@ package struct Schema: Sendable {
 
     /// A new file is made by the same steps as an old one, so that there is one shape of each table.
     package static let current = Schema(
-        version: 2, creation: version1 + "\n" + version2,
-        migrations: [1: Migration(sql: version2, completion: addChecksums)])
+        version: 3, creation: [version1, version2, version3].joined(separator: "\n"),
+        migrations: [1: Migration(sql: version2, completion: addChecksums), 2: Migration(stringLiteral: version3)])
 
     /// `PRAGMA application_id` of a ledger: "OCRl".
     static let applicationID: Int64 = 0x4F43_526C
@@ -95,6 +95,8 @@ package struct Schema: Sendable {
         CREATE TABLE origins(key BLOB PRIMARY KEY, batch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE digests(checksum INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
         """
+
+    private static let version3 = "ALTER TABLE records ADD COLUMN tag BLOB;"
 
     @Sendable private static func addChecksums(_ connection: SQLConnection) throws(LedgerError) {
         let batches = try connection.prepare("SELECT id, \(BatchBook.columns) FROM batches ORDER BY id")

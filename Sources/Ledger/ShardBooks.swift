@@ -152,7 +152,8 @@ struct ShardBooks {
         key: JobKey(Bits128(high: 1, low: 2)),
         specification: JobSpecification(
             batch: BatchID(name: "batch"), source: SourceReference(path: "/source"), pages: .pages(first: 1, last: 2),
-            language: "deu+eng", priority: -3, fingerprint: SourceFingerprint(byteCount: 4, modifiedNanoseconds: 5),
+            language: "deu+eng", priority: -3,
+            fingerprint: SourceFingerprint(byteCount: 4, modifiedNanoseconds: 5, tag: [14]),
             origin: NodeID(Bits128(high: 6, low: 7))),
         epoch: 8, outcome: .done, attempts: 9, runner: NodeID(Bits128(high: 10, low: 11)), failures: 1,
         lastFailure: AttemptFailure(attempt: 1, failure: Failure(.timeout, "detail")),

@@ -22,6 +22,8 @@ struct Member: Hashable, Sendable {
     /// Consecutive probes that only TCP answered.
     var streamAnswers = 0
     var hasDatagrams = true
+    /// It has answered a ping since it came: it knows this node, whose pings carry the facts until then.
+    var isIntroduced = false
 
     var id: NodeID { identity.id }
 

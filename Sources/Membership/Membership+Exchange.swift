@@ -22,6 +22,8 @@ struct Exchange: Hashable, Sendable {
         case refresh
         /// The members for a peer whose digest differed.
         case push
+        /// The good-bye that says this.
+        case farewell(MemberStatus)
     }
 
     let purpose: Purpose
@@ -132,6 +134,9 @@ extension Membership {
         _ stream: StreamID, _ outcome: ExchangeOutcome, at now: Instant, into effects: inout [MembershipEffect]
     ) {
         guard let exchange = exchanges.removeValue(forKey: stream) else { return }
+        if case .farewell(let status) = exchange.purpose {
+            return finishFarewell(status, outcome, at: now, into: &effects)
+        }
         switch outcome {
         case .failed(let why):
             counters.exchangesFailed += 1
@@ -156,5 +161,15 @@ extension Membership {
             if exchange.purpose == .join { seedAnswered(exchange.endpoint, at: now, into: &effects) }
             if refreshUntil != nil { refreshed(at: now, into: &effects) }
         }
+    }
+
+    private mutating func finishFarewell(
+        _ status: MemberStatus, _ outcome: ExchangeOutcome, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        guard case .answered(.state(let state)) = outcome, cluster.mismatch(with: state.cluster) == nil else {
+            counters.exchangesFailed += 1
+            return endFarewell(status, isHeard: false, at: now, into: &effects)
+        }
+        endFarewell(status, isHeard: true, at: now, into: &effects)
     }
 }

@@ -127,6 +127,9 @@ extension Membership {
         update.incarnation = 0
         set(identity.id, update, at: now) { _ in }
         updates.insert(update, about: identity.id)
+        for member in table.entries where member.isIntroduced {
+            _ = table.update(member.id) { $0.isIntroduced = false }
+        }
         effects.append(.raiseBoot(identity.boot))
     }
 }

@@ -11,6 +11,15 @@ struct Remembrance: Hashable, Sendable {
     var last: [RememberedMember] = []
 }
 
+/// A good-bye under way.
+struct Farewell: Hashable, Sendable {
+    /// What this node says of itself: left, or dead.
+    let status: MemberStatus
+    /// Somebody has answered: it will be told on whatever becomes of this machine.
+    var isHeard = false
+    var tries = 0
+}
+
 extension Membership {
     /// Members that are kept on disk at most, and the least time between two writes.
     private static let rememberedCount = 64
@@ -18,10 +27,15 @@ extension Membership {
 
     // MARK: Leaving
 
+    /// Members that are told over TCP, whose answers prove that they know: a machine may be gone, and its datagrams with
+    /// it, the moment that its process has ended. One that does not answer is replaced by another, so often at most.
+    private static let farewellPartners = 2
+    private static let farewellTries = 6
+
     /// Says good-bye: `.left`, or `.dead` when this node will come back. Who said the latter may still say the former.
     mutating func leave(saying status: MemberStatus, at now: Instant, into effects: inout [MembershipEffect]) {
-        guard farewell.map({ $0 < status }) ?? true else { return }
-        farewell = status
+        guard farewell.map({ $0.status < status }) ?? true else { return }
+        farewell = Farewell(status: status)
         seeds.nextTry = nil
         probes = []
         var update = ownUpdate
@@ -32,6 +46,40 @@ extension Membership {
         updates.insert(toTell(update), about: identity.id)
         leaveBy = now + configuration.leaveTimeout
         gossip(at: now, into: &effects)
+        for partner in farewellPartners(Self.farewellPartners) {
+            sayFarewell(to: partner, at: now, into: &effects)
+        }
+    }
+
+    private mutating func farewellPartners(_ count: Int) -> [Member] {
+        let ownID = identity.id
+        return randomMembers(count) { $0.status.isPresent && $0.id != ownID }
+    }
+
+    private mutating func sayFarewell(to member: Member, at now: Instant, into effects: inout [MembershipEffect]) {
+        farewell?.tries += 1
+        beginExchange(
+            .farewell(farewell?.status ?? .left), with: member.facts.endpoint, member: member.id, sendsMembers: false,
+            at: now, into: &effects)
+    }
+
+    /// An exchange of the good-bye has ended. What one of an earlier good-bye has heard is another one.
+    mutating func endFarewell(
+        _ said: MemberStatus, isHeard: Bool, at now: Instant, into effects: inout [MembershipEffect]
+    ) {
+        guard let current = farewell, current.status == said else { return }
+        if isHeard {
+            farewell?.isHeard = true
+        } else if !current.isHeard, current.tries < Self.farewellTries, let other = farewellPartners(1).first {
+            sayFarewell(to: other, at: now, into: &effects)
+        }
+        if hasSaidFarewell { finishLeaving(into: &effects) }
+    }
+
+    /// Everybody that gossip goes to was told, and somebody has confirmed it, unless nobody is left to be asked.
+    var hasSaidFarewell: Bool {
+        guard let farewell, !updates.contains(identity.id) else { return false }
+        return farewell.isHeard || !exchanges.values.contains { $0.purpose == .farewell(farewell.status) }
     }
 
     mutating func finishLeaving(into effects: inout [MembershipEffect]) {

@@ -79,7 +79,10 @@ extension Membership {
                 sequence: sequence, target: member.id, boot: member.identity.boot, purpose: purpose, startedAt: now,
                 indirectAt: now + configuration.probeTimeout * multiplier,
                 endsAt: now + configuration.probeInterval * multiplier))
-        let packet = packet(.ping(sequence: sequence, target: member.id), to: member, at: now)
+        // Gossip reaches random members: the news of this node may have missed one that every probe reaches.
+        let packet = packet(
+            .ping(sequence: sequence, target: member.id), to: member, saying: member.isIntroduced ? [] : [ownUpdate],
+            at: now)
         effects.append(.send(packet, to: member.facts.endpoint))
         // A suspect is asked over TCP at once, so that a connection that has to be tried again still gets through.
         if purpose == .suspicion {
@@ -245,6 +248,7 @@ extension Membership {
             let before = member.hasDatagrams
             member.streamAnswers = flow ? 0 : min(Self.streamAnswersUntilBlocked, member.streamAnswers + 1)
             member.hasDatagrams = member.streamAnswers < Self.streamAnswersUntilBlocked
+            if flow { member.isIntroduced = true }
             if before == member.hasDatagrams { return nil }
             return before ? .datagramsBlocked(id) : .datagramsFlow(id)
         }

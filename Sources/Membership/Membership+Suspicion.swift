@@ -144,6 +144,7 @@ extension Membership {
             if member.status != update.status || member.identity.boot != update.identity.boot {
                 member.since = now - .seconds(Int64(update.statusAgeSeconds))
             }
+            if member.identity.boot != update.identity.boot { member.isIntroduced = false }
             let isNewer =
                 (member.identity.boot, member.incarnation) < (update.identity.boot, update.incarnation)
             member.identity = update.identity

@@ -56,8 +56,8 @@ package struct Membership: Sendable {
     var doubts: [IdentityDoubt] = []
     /// Claims of this node's id that were addressed to it.
     var claimsHeard = 0
-    /// What this node says of itself since it began to leave: left, or dead; nil while it stays.
-    var farewell: MemberStatus?
+    /// Nil while this node stays.
+    var farewell: Farewell?
     var hasEnded = false
     var remembered = Remembrance()
     /// Set while this node looks around after a pause; it convicts nobody until then or until the wait is over.
@@ -161,7 +161,7 @@ package struct Membership: Sendable {
         advanceDoubts(at: now, into: &effects)
         remember(at: now, into: &effects)
         if now >= nextForgetting { forget(at: now, into: &effects) }
-        if let end = leaveBy, now >= end || !updates.contains(identity.id) { finishLeaving(into: &effects) }
+        if let end = leaveBy, now >= end || hasSaidFarewell { finishLeaving(into: &effects) }
     }
 
     /// After the end only those who wait for an answer get one.
@@ -208,8 +208,9 @@ package struct Membership: Sendable {
 
     /// Traps when an invariant of the head of this file is broken; for tests and the simulator.
     package func checkInvariants() {
-        precondition(own.status == farewell ?? .alive, "the node's own entry is \(own.status)")
-        precondition(own.accuser == (farewell == .dead ? identity.id : nil), "the node accuses itself of nothing")
+        precondition(own.status == farewell?.status ?? .alive, "the node's own entry is \(own.status)")
+        precondition(
+            own.accuser == (farewell?.status == .dead ? identity.id : nil), "the node accuses itself of nothing")
         var digest: UInt64 = 0
         for member in table.entries {
             precondition((member.suspicion != nil) == (member.status == .suspect), "suspicion and status disagree")

@@ -44,7 +44,7 @@ extension AdminService {
         first.phase = request.monitor ? first.phase : "announcing"
         try await write(first)
         if request.detach { return }
-        try await follow(first, write)
+        try await stopControl.following { try await follow(first, write) }
     }
 
     private static let drainDeadlineLimitMs: Int64 = 86_400_000
@@ -53,7 +53,7 @@ extension AdminService {
     private func follow(
         _ first: Ocr_V1_DrainProgress, _ write: @Sendable (Ocr_V1_DrainProgress) async throws -> Void
     ) async throws {
-        // The caller's stream ends when this node closes its sockets, which it does after the last message.
+        // This node closes its sockets when all that follow it have been told.
         var last = first
         while true {
             if drainControl.wasCancelled {
@@ -65,10 +65,13 @@ extension AdminService {
                 return try await write(cancelled)
             }
             switch drainControl.end {
-            case .safe, .forced: return try await write(try await lastWords())
+            // Whoever hears it may take the machine away: by then the others know that it has left.
+            case .safe where hasLeft, .forced where hasLeft: return try await write(try await lastWords())
             case .stopped where hasStopped: return try await write(try await lastWords())
+            // Ended by somebody else: a second signal, an error.
+            case nil where hasLeft: return try await write(try await lastWords())
             case nil where drainControl.isOverdue: return try await write(try await overdue())
-            case .stopped, nil: break
+            case .safe, .forced, .stopped, nil: break
             }
             let now = try await drainProgress()
             if now != last { try await write(now) }
@@ -77,9 +80,16 @@ extension AdminService {
         }
     }
 
+    private var hasLeft: Bool {
+        switch stopControl.phase {
+        case .running, .finishing, .leaving: false
+        case .left, .done: true
+        }
+    }
+
     /// Nothing runs any more, and nothing will.
     private var hasStopped: Bool {
-        if stopControl.phase == .leaving || stopControl.phase == .done { return true }
+        if stopControl.phase == .leaving || hasLeft { return true }
         return loop.snapshot.map { $0.isStopping && $0.busySlots == 0 } ?? true
     }
 
@@ -174,6 +184,7 @@ extension AdminService {
             case .safe: spooling.filesLeft > 0 ? "pushing" : "verifying"
             case .cancelled: "cancelled"
             }
+        if drainControl.end != nil { progress.phase = "leaving" }
         progress.running = UInt64(core.running)
         progress.jobsLeft = UInt64(core.jobsLeft)
         progress.resultsLeft = UInt64(core.resultsLeft)
@@ -192,7 +203,8 @@ extension AdminService {
             last.safe = last.jobsLeft == 0 && last.resultsLeft == 0
             return last
         }
-        last.safe = last.jobsLeft == 0 && last.resultsLeft == 0 && last.filesLeft == 0
+        let isProven = drainControl.end.map { $0 != .forced } ?? false
+        last.safe = last.jobsLeft == 0 && last.resultsLeft == 0 && last.filesLeft == 0 && isProven
         last.message = Self.summary(last, "exist")
         last.exitCode = last.safe ? 0 : 2
         return last

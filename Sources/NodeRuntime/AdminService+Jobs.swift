@@ -150,7 +150,12 @@ extension AdminService {
         }
         if jobs.isEmpty, request.hasSource {
             let source = SourceReference(bytes: Array(request.source))
-            let keys = try await batches(named: name).map { JobKeys.key(batch: $0.id, source: source, pages: .all) }
+            let batches = try await batches(named: name).map(\.id)
+            var keys: [JobKey] = []
+            for batch in batches {
+                keys.append(JobKeys.key(batch: batch, source: source, pages: .all))
+                keys += try await partKeys(of: source, in: [batch])
+            }
             jobs = try await show(Array(keys.prefix(Limits.lookUpCount)), withResult: request.withResult)
         }
         guard !jobs.isEmpty else {
@@ -235,9 +240,13 @@ extension AdminService {
             if let fingerprint = record.specification.fingerprint {
                 detail.byteCount = fingerprint.byteCount
                 detail.modifiedNanoseconds = fingerprint.modifiedNanoseconds
+                if let tag = fingerprint.tag { detail.tag = Data(tag) }
             }
             if let origin = record.specification.origin { detail.origin = nodeName(origin) }
-            if let name = recogniser(of: entry.result) { detail.node = name }
+            if let result = entry.result, let decoded = try? ResultCodec.decode(result.body) {
+                detail.node = nodeName(decoded.node)
+                if let reused = decoded.reused { detail.reused = reused.description }
+            }
             if let last = record.lastFailure {
                 detail.failedAttempt = last.attempt
                 detail.lastFailure = Self.message(last.failure)

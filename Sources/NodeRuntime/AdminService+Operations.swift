@@ -74,10 +74,34 @@ extension AdminService {
         jobs: [String], sources: [SourceReference], batch name: String?
     ) async throws -> [(text: String, keys: [JobKey])] {
         let batches = try await batches(named: name).map(\.id)
-        return jobs.map { ($0, Bits128(hex: $0).map { [JobKey($0)] } ?? []) }
-            + sources.map { source in
-                (source.text, batches.map { JobKeys.key(batch: $0, source: source, pages: .all) })
+        var candidates = jobs.map { (text: $0, keys: Bits128(hex: $0).map { [JobKey($0)] } ?? []) }
+        for source in sources {
+            let whole = batches.map { JobKeys.key(batch: $0, source: source, pages: .all) }
+            candidates.append((source.text, whole + (try await partKeys(of: source, in: batches))))
+        }
+        return candidates
+    }
+
+    /// The keys of the further parts of a source, in page order, as far as they are jobs of a batch.
+    func partKeys(of source: SourceReference, in batches: [BatchID]) async throws -> [JobKey] {
+        var keys: [JobKey] = []
+        for batch in batches {
+            // How many pages the parts have is seen from the first of them that is there.
+            var firsts: [JobKey: Int] = [:]
+            for size in PageSplit.partPageCounts(maximumPages: Limits.filePageCount) {
+                let first = PageRange.pages(first: 1 + size, last: 2 * size)
+                firsts[JobKeys.key(batch: batch, source: source, pages: first)] = size
             }
+            let sizes = try await details(of: firsts.keys.sorted()).found.keys.compactMap { firsts[$0] }
+            for size in sizes.sorted() {
+                let possible = PageSplit.possibleParts(of: size).map {
+                    JobKeys.key(batch: batch, source: source, pages: $0)
+                }
+                let found = try await details(of: possible).found
+                keys += possible.filter { found[$0] != nil }
+            }
+        }
+        return keys
     }
 
     // MARK: Pause

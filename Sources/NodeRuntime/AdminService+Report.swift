@@ -3,6 +3,7 @@
 internal import ClusterModel
 internal import Coordination
 import Foundation
+import ImageSources
 internal import Ledger
 internal import Membership
 internal import Wire
@@ -43,12 +44,14 @@ extension AdminService {
         report.work.duplicates = UInt64(snapshot.counters.duplicates)
         report.work.divergent = UInt64(totals.divergentCount)
         report.work.deferred = UInt64(snapshot.deferred)
+        report.work.unreachable = UInt64(snapshot.unreachable)
         report.node = nodeStatus(snapshot)
         if snapshot.placement.alive.count <= 1 {
             // The core counts its backlog for others only.
             let pending = totals.batches.reduce(0) { $0 + ($1.batch.isRemoved ? 0 : $1.counts.pending) }
             report.node.pending = UInt64(max(0, pending - snapshot.runningCount))
         }
+        report.watches = watching.value?.progress ?? []
         await addTransport(to: &report.node)
         return report
     }
@@ -82,9 +85,14 @@ extension AdminService {
         node.stealAnswers = UInt64(steals.total)
         if let median = steals.quantile(0.5) { node.stealMsMedian = median.inSeconds * 1_000 }
         if let slowest = steals.quantile(0.99) { node.stealMsP99 = slowest.inSeconds * 1_000 }
+        let prefetch = prefetch()
+        node.fetchedImages = UInt64(prefetch.fetchedCount)
+        node.fetchedBytes = UInt64(prefetch.fetchedBytes)
         if let rss = ProcessFacts.residentBytes() { node.rssBytes = UInt64(rss) }
         if let left = drainControl.remainingSeconds { node.drainDeadline = left }
         if !drainControl.reason.isEmpty { node.drainReason = drainControl.reason }
+        if let notice = notice() { node.cloudNotice = notice }
+        node.stealing = snapshot.isStealing
         node.pid = UInt64(facts.processID)
         node.uptimeSeconds = (ContinuousClock.now - facts.startedAt).inSeconds
         node.paused = snapshot.isPaused
@@ -93,6 +101,10 @@ extension AdminService {
         node.engine = facts.engine
         node.dataDir = facts.dataDirectory
         node.ledger = loop.failing?.description ?? ""
+        let figures = slotFigures()
+        if let reused = figures.reused { node.reused = UInt64(reused) }
+        if let times = figures.times { node.waitingSeconds = Double(times.waitingNanoseconds) / 1e9 }
+        if let share = figures.waitingShare { node.waitingShare = share }
         node.slots = slotReports().enumerated().map { index, report in
             var slot = Ocr_V1_SlotStatus()
             slot.slot = UInt32(index)

@@ -56,8 +56,14 @@ extension AdminService {
         work.duplicates = reports.reduce(0) { $0 + $1.work.duplicates }
         // Each replica sees a divergence when the second result comes to it.
         work.divergent = reports.map(\.work.divergent).max() ?? 0
+        // Since the start of each node; known when each of them says it.
+        if !reports.isEmpty, reports.allSatisfy({ $0.node.hasReused }) {
+            work.reused = reports.reduce(0) { $0 + $1.node.reused }
+        }
         work.deferred = reports.reduce(0) { $0 + $1.work.deferred }
+        work.unreachable = survey.unreachable
         if let rate = survey.jobsPerSecond { work.jobsPerSecond = rate }
+        work.watches = UInt64(watchCounts.values.reduce(0, +))
         let pending = Int(clamping: work.pending + work.running)
         let isPaused = loop.snapshot?.isClusterPaused ?? false
         if let seconds = survey.etaSeconds(pending: pending, isPaused: isPaused), survey.isComplete {
@@ -143,6 +149,8 @@ extension AdminService {
             progress.cancelled += status.cancelled
             progress.outbox += UInt64(survey.owed[id] ?? 0)
         }
+        let watches = watchCounts
+        progress.watches = UInt64(wanted.reduce(0) { $0 + (watches[$1] ?? 0) })
         progress.unknownShards = UInt64(survey.choice.unknown.count)
         progress.paused = loop.snapshot?.isPaused ?? false
         let left = Int(clamping: progress.pending + progress.running)
@@ -158,6 +166,7 @@ extension AdminService {
         request: Ocr_V1_BatchesRequest, context: GRPCCore.ServerContext
     ) async throws -> Ocr_V1_BatchesResponse {
         let survey = try await survey()
+        let watches = watchCounts
         var response = Ocr_V1_BatchesResponse()
         response.batches = try await batches(named: nil).map { batch in
             var detail = Ocr_V1_BatchDetail()
@@ -167,6 +176,7 @@ extension AdminService {
             if let dpi = batch.profile.dpi { detail.dpi = UInt32(dpi) }
             detail.outputs = batch.profile.outputs.map(\.rawValue)
             detail.createdSeconds = batch.createdSeconds
+            detail.watches = UInt64(watches[batch.id] ?? 0)
             return detail
         }
         return response

@@ -56,7 +56,7 @@ extension AdminService {
     }
 
     /// Checks what can be checked before anything is changed, and finds or makes the batch.
-    private func open(_ header: Ocr_V1_SubmitHeader) async throws -> Batch {
+    func open(_ header: Ocr_V1_SubmitHeader) async throws -> Batch {
         let existing = header.batch.isEmpty ? nil : try await batches(named: nil).last { $0.id.name == header.batch }
         var profile = existing?.profile ?? facts.defaultProfile
         if header.profile.hasPageSegmentationMode {
@@ -115,7 +115,8 @@ extension AdminService {
         return "\(date)-\(String(UInt32.random(in: 0...0xFF_FFFF) | 0x100_0000, radix: 16).dropFirst())"
     }
 
-    private func admit(
+    /// Admits a chunk of a submission; answered after its commit.
+    func admit(
         _ chunk: Ocr_V1_SubmitChunk, to batch: Batch, _ header: Ocr_V1_SubmitHeader
     ) async throws -> Ocr_V1_SubmitProgress {
         guard chunk.entries.count <= Limits.submissionChunkCount else {
@@ -133,8 +134,12 @@ extension AdminService {
                 rejection.reason = reason
                 progress.rejected.append(rejection)
             }
-            guard source.isPath, source.bytes.count <= Limits.sourceByteCount, !source.bytes.contains(0) else {
-                reject("not an absolute path of at most \(Limits.sourceByteCount) bytes")
+            guard source.isPath || source.remoteScheme != nil, source.bytes.count <= Limits.sourceByteCount,
+                !source.bytes.contains(0)
+            else {
+                reject(
+                    "not an absolute path or an s3://, http:// or https:// URL of at most "
+                        + "\(Limits.sourceByteCount) bytes")
                 continue
             }
             let language = entry.hasLanguage && !entry.language.isEmpty ? entry.language : batch.language
@@ -152,7 +157,9 @@ extension AdminService {
             }
             let fingerprint =
                 entry.hasByteCount && entry.hasModifiedNanoseconds
-                ? SourceFingerprint(byteCount: entry.byteCount, modifiedNanoseconds: entry.modifiedNanoseconds) : nil
+                ? SourceFingerprint(
+                    byteCount: entry.byteCount, modifiedNanoseconds: entry.modifiedNanoseconds,
+                    tag: entry.hasTag ? Array(entry.tag) : nil) : nil
             submissions.append(
                 Submission(
                     key: JobKeys.key(batch: batch.id, source: source, pages: .all),
@@ -192,13 +199,23 @@ extension AdminService {
                 }
                 continue
             }
-            let before =
-                detail.hasByteCount && detail.hasModifiedNanoseconds
-                ? SourceFingerprint(
-                    byteCount: detail.byteCount, modifiedNanoseconds: detail.modifiedNanoseconds) : nil
+            let before = detail.fingerprint
             let after = submission.specification.fingerprint
-            if let before, let after, before != after { admission.changed += 1 } else { admission.known += 1 }
+            if let before, let after, after.isOther(than: before) {
+                admission.changed += 1
+            } else {
+                admission.known += 1
+            }
         }
         return admission
+    }
+}
+
+extension Ocr_V1_JobDetail {
+    /// The file as it was submitted, where that is known.
+    var fingerprint: SourceFingerprint? {
+        guard hasByteCount, hasModifiedNanoseconds else { return nil }
+        return SourceFingerprint(
+            byteCount: byteCount, modifiedNanoseconds: modifiedNanoseconds, tag: hasTag ? Array(tag) : nil)
     }
 }

@@ -6,7 +6,9 @@
 internal import ClusterModel
 internal import Coordination
 package import GRPCCore
-package import Ledger
+import ImageSources
+internal import Ledger
+internal import ObjectStorage
 package import Wire
 
 /// Serves the commands of this machine.
@@ -19,18 +21,28 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     let searches: BlockingQueue
     let languages: any LanguageCatalogue
     let slotReports: @Sendable () -> [SlotReport]
+    let slotFigures: @Sendable () -> SlotFigures
+    let prefetch: @Sendable () -> PrefetchStatistics
     /// What confines the workers, as the first of them said; nil before it did.
     let sandbox: @Sendable () -> String?
+    /// What the cloud announces to this machine; nil when nothing.
+    let notice: @Sendable () -> String?
     let stopControl: StopControl
     let drainControl: DrainControl
     /// Set once the node's ports are open.
     let cluster: ClusterReference
+    /// Set once the node runs watches.
+    let watching: WatchSupervisorReference
+    let stores: RemoteStores
 
-    package init(
+    init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
         languages: any LanguageCatalogue, slotReports: @escaping @Sendable () -> [SlotReport],
-        sandbox: @escaping @Sendable () -> String?,
-        stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference
+        slotFigures: @escaping @Sendable () -> SlotFigures,
+        prefetch: @escaping @Sendable () -> PrefetchStatistics,
+        sandbox: @escaping @Sendable () -> String?, notice: @escaping @Sendable () -> String? = { nil },
+        stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference,
+        watching: WatchSupervisorReference, stores: RemoteStores
     ) {
         self.facts = facts
         self.loop = loop
@@ -38,10 +50,15 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.search = search
         self.languages = languages
         self.slotReports = slotReports
+        self.slotFigures = slotFigures
+        self.prefetch = prefetch
         self.sandbox = sandbox
+        self.notice = notice
         self.stopControl = stopControl
         self.drainControl = drainControl
         self.cluster = cluster
+        self.watching = watching
+        self.stores = stores
         reads = BlockingQueue("ledger-reads")
         searches = BlockingQueue("ledger-search")
     }

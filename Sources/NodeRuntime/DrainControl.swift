@@ -22,6 +22,8 @@ struct DrainWish: Sendable {
     var deadline: Duration
     /// Whether the process ends at the deadline whatever is left: a signal, `--force`.
     var endsAtDeadline: Bool
+    /// Whether the machine goes at the deadline: no later order moves it back.
+    var isFinal = false
     /// For people.
     var reason: String
 }
@@ -75,12 +77,16 @@ package final class DrainControl: Sendable {
     private let state = Mutex(State())
     private let loop: StepLoop
     private let cluster: ClusterReference
+    private let standing: OwnStanding
     private let stopControl: StopControl
     private let logger: Logger
 
-    init(loop: StepLoop, cluster: ClusterReference, stopControl: StopControl, logger: Logger) {
+    init(
+        loop: StepLoop, cluster: ClusterReference, standing: OwnStanding, stopControl: StopControl, logger: Logger
+    ) {
         self.loop = loop
         self.cluster = cluster
+        self.standing = standing
         self.stopControl = stopControl
         self.logger = logger
     }
@@ -95,10 +101,15 @@ package final class DrainControl: Sendable {
     }
 
     /// Begins a drain, or changes the deadline of the one that is under way. Without another node it stops the process.
-    func begin(_ wish: DrainWish) async {
+    func begin(_ order: DrainWish) async {
         let remaining = await remainingNodes()
-        let (isNew, number) = state.withLock { state -> (Bool, Int) in
+        let (isNew, number, wish) = state.withLock { state -> (Bool, Int, DrainWish) in
             let before = state.wish
+            var wish = order
+            if before?.isFinal == true, let deadline = state.deadline {
+                wish.deadline = min(wish.deadline, max(.zero, deadline - .now))
+                wish.isFinal = true
+            }
             let isNew = before == nil
             if isNew {
                 state.number += 1
@@ -110,12 +121,13 @@ package final class DrainControl: Sendable {
                 state.isSpooled = true
             } else {
                 state.wish?.deadline = wish.deadline
+                state.wish?.isFinal = wish.isFinal
                 state.wish?.endsAtDeadline = wish.endsAtDeadline || before?.endsAtDeadline == true
                 if !wish.reason.isEmpty { state.wish?.reason = wish.reason }
             }
             state.deadline = .now + wish.deadline
             if remaining == 0, state.end == nil { state.end = .stopped }
-            return (isNew, state.number)
+            return (isNew, state.number, wish)
         }
         let reason = wish.reason.isEmpty ? "" : ": \(wish.reason)"
         guard remaining > 0 else {
@@ -128,7 +140,7 @@ package final class DrainControl: Sendable {
         guard isNew else { return }
         logger.info("draining within \(wish.deadline), \(remaining) nodes remain\(reason)")
         if mode == .leave {
-            cluster.value?.loop.post(.standing(.draining))
+            standing.note(isDraining: true)
             spool(number, within: wish.deadline)
         }
         Task { await follow(number) }
@@ -146,7 +158,7 @@ package final class DrainControl: Sendable {
         }
         guard isCancelled else { return false }
         loop.post(.cancelDrain)
-        cluster.value?.loop.post(.standing(.serving))
+        standing.note(isDraining: false)
         logger.info("the drain was called off")
         return true
     }

@@ -23,6 +23,12 @@ package protocol SlotExecutor: JobExecutor {
     func hasten()
     /// What every slot does now, in the order of the slots.
     func reports() -> [SlotReport]
+    /// Time of all slots since the start; nil where it is not measured.
+    func times() -> SlotTimes?
+}
+
+extension SlotExecutor {
+    package func times() -> SlotTimes? { nil }
 }
 
 /// Makes the executor of a node with so many slots; `onOutcome` takes the end of each assignment, from any thread.

@@ -1,7 +1,7 @@
 // A node: puts the parts together, runs until it is asked to stop, takes them apart in the right order.
 //
-// Order of the end: no more claims; slots finish or give back; the ledger takes their results and closes; the admin
-// socket closes last, so that `node drain` hears how it ended.
+// Order of the end: no more claims; slots finish or give back; the ledger takes their results and closes; the others are
+// told; the admin socket closes last, so that `node drain` hears how it ended.
 
 internal import ClusterModel
 internal import Coordination
@@ -72,6 +72,7 @@ package struct Node: Sendable {
         let logger = logger
         let outgoing = PeerPostReference()
         let reference = ClusterReference()
+        let standing = OwnStanding(reference)
         let renewal = LedgerRenewal()
         let options = options
         let loop = StepLoop(
@@ -83,7 +84,7 @@ package struct Node: Sendable {
                 } else {
                     logger.notice("the ledger can be written again")
                 }
-                reference.value?.loop.post(.standing(error == nil ? .serving : .failing))
+                standing.note(isFailing: error != nil)
             },
             onFailure: { error in
                 ledgerFailure.withLock { $0 = error }
@@ -93,7 +94,8 @@ package struct Node: Sendable {
             })
         let sandbox = SandboxNote(logger)
         let drainControl = DrainControl(
-            loop: loop, cluster: reference, stopControl: stopControl, logger: logger)
+            loop: loop, cluster: reference, standing: standing, stopControl: stopControl, logger: logger)
+        let notices = CloudNotices(options.cloud, loop: loop, drainControl: drainControl, logger: logger)
         let opened = try await open(loop, sandbox, reference)
         let (facts, executor) = (opened.facts, opened.executor)
         let languages = InstalledLanguages(directory: options.workers.tessdata)
@@ -107,10 +109,20 @@ package struct Node: Sendable {
         } catch {
             throw Self.failure(error)
         }
+        let watching = WatchSupervisorReference()
+        opened.sources.open(reader)
+        let waiting = WaitingMeter()
+        let prefetcher = opened.sources.prefetcher
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
-            slotReports: { executor.reports() }, sandbox: { sandbox.text }, stopControl: stopControl,
-            drainControl: drainControl, cluster: reference)
+            slotReports: { executor.reports() },
+            slotFigures: {
+                SlotFigures(
+                    times: executor.times(), waitingShare: waiting.share, reused: opened.sources.reuse?.figures.reused)
+            },
+            prefetch: { prefetcher.figures() },
+            sandbox: { sandbox.text }, notice: { notices.text }, stopControl: stopControl,
+            drainControl: drainControl, cluster: reference, watching: watching, stores: options.stores)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
@@ -130,8 +142,16 @@ package struct Node: Sendable {
             throw error
         }
         reference.set(cluster)
-        let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop)
+        let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop) {
+            if let times = executor.times() { waiting.note(times, at: loop.now) }
+        }
         load.start()
+        let supervisor = WatchSupervisor(
+            service: service, loop: loop, stores: options.stores, logger: logger)
+        watching.set(supervisor)
+        supervisor.start()
+        let sweeper = opened.sources.sweeper(reader, logger: logger)
+        sweeper.start()
         let server = try Self.server(at: socketPath, service)
         let signals = SignalWatch { name, isFirst in
             guard isFirst else {
@@ -149,10 +169,18 @@ package struct Node: Sendable {
             logger.info(
                 "node \(facts.name) (\(facts.id)) is ready: \(facts.slotCount) workers, \(options.dataDirectory)"
             )
+            notices.start(seed: facts.id.bits.low ^ facts.boot.rawValue)
             await stopControl.requested()
+            notices.stop()
+            supervisor.stop()
             await stop(loop, opened, stopControl)
             load.stop()
-            await cluster.stop(comesBack: drainControl.mode == .restart || renewal.reason != nil)
+            sweeper.stop()
+            await cluster.leave(comesBack: drainControl.mode == .restart || renewal.reason != nil)
+            // Those who follow the stop, here or at another node, hear of its end before anything closes.
+            stopControl.advance(to: .left)
+            await stopControl.followersAreTold(within: Self.streamPatience)
+            await cluster.close()
             server.beginGracefulShutdown()
             // Streams that follow something (wait, status) do not end by themselves.
             group.addTask { try await Task.sleep(for: Self.streamPatience) }
@@ -217,12 +245,13 @@ package struct Node: Sendable {
                 let ledger = try LedgerRenewal.open(options, logger)
                 let boot = try Self.boot(ledger, options.dataDirectory)
                 for event in ledger.opening.events { logger.warning("ledger: \(event)") }
-                let sources = try NodeSources(options, node: ledger.nodeID, loop: loop, cluster: cluster)
+                let sources = try NodeSources(
+                    options, node: ledger.nodeID, loop: loop, cluster: cluster, logger: logger)
                 let executor: any SlotExecutor =
                     makeExecutor?(options.workers.slots) { loop.post(.finished($0, $1, $2)) }
                     ?? PrefetchingExecutor(
-                        pool: Self.pool(options, node: ledger.nodeID, loop, sources.prefetcher, sandbox, logger),
-                        prefetcher: sources.prefetcher)
+                        pool: Self.pool(options, node: ledger.nodeID, loop, sources, sandbox, logger),
+                        prefetcher: sources.prefetcher, reuse: sources.reuse)
                 executor.start()
                 let facts = NodeFacts(
                     id: ledger.nodeID, boot: boot, name: options.name, clusterName: options.clusterName,
@@ -232,12 +261,13 @@ package struct Node: Sendable {
                     processID: getpid(), startedAt: .now, stopDeadline: options.stopDeadline,
                     replicas: options.replicas)
                 opened.withLock { $0 = OpenedParts(facts: facts, executor: executor, sources: sources) }
-                let configuration = CoordinatorConfiguration(
+                var configuration = CoordinatorConfiguration(
                     node: ledger.nodeID, boot: boot, zone: options.zone, slotCount: options.workers.slots,
                     layout: options.layout, replicas: options.replicas, isAlone: isAlone,
                     maximumFailures: options.maximumFailures, maximumInterruptions: options.maximumInterruptions,
                     backoffBase: options.backoffBase, backoffCeiling: options.backoffCeiling,
                     seed: ledger.nodeID.bits.low ^ ledger.boot.rawValue)
+                configuration.makeKey = JobKeys.key
                 return StepLoop.Parts(
                     ledger: ledger,
                     coordinator: Coordinator(configuration: configuration), executor: executor,
@@ -259,22 +289,23 @@ package struct Node: Sendable {
     }
 
     private static func pool(
-        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ prefetcher: SourcePrefetcher, _ sandbox: SandboxNote,
+        _ options: NodeOptions, node: NodeID, _ loop: StepLoop, _ sources: NodeSources, _ sandbox: SandboxNote,
         _ logger: Logger
     ) -> WorkerPool {
         var configuration = options.workers
         configuration.arguments = ["worker", node.description]
         return WorkerPool(
             configuration,
-            openSource: { prefetcher.openSource($0) },
+            openSource: { sources.open($0) },
             validate: { stored in
                 guard let result = try? ResultCodec.decode(stored.body) else { return false }
                 return ResultCodec.digest(of: result) == stored.digest
             },
             onOutcome: { slot, assignment, outcome, _ in
-                prefetcher.discard(assignment)
+                sources.ended(assignment, outcome)
                 loop.post(.finished(slot, assignment, outcome))
             },
+            onPageCount: { _, assignment, count in loop.post(.counted(assignment, pageCount: count)) },
             onEvent: { event in
                 if case .started(_, _, let report) = event { sandbox.note(report) }
                 log(event, to: logger)
@@ -315,6 +346,8 @@ package struct Node: Sendable {
         case .backedUp(let key, let peer): logger.info("job \(key) takes long: \(peer) runs it too")
         case .shardDropped(let shard): logger.debug("shard \(shard.rawValue) is handed over")
         case .drainPhase(let phase): logger.info("drain: \(phase.rawValue)")
+        case .watchTakenOver(let id, let source, let peer):
+            logger.notice("watch \(id) is taken over from \(peer), which is away [\(source.text)]")
         }
     }
 

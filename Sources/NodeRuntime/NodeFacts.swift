@@ -57,6 +57,7 @@ package struct SlotReport: Sendable {
     package var runningSeconds: Double?
     package var jobsDone: Int
     package var rssBytes: Int?
+    /// Of the job; of an idle slot those that its worker has loaded.
     package var language: String?
 
     package init(

@@ -2,6 +2,7 @@
 
 package import ClusterModel
 package import Membership
+package import ObjectStorage
 package import WorkerPool
 
 package struct NodeOptions: Sendable {
@@ -40,8 +41,15 @@ package struct NodeOptions: Sendable {
     package var replicas = 3
     /// Memory for images that were fetched from other nodes and wait for their slots.
     package var prefetchBytes = 256 << 20
+    /// Object stores and web servers; as they are reached without a configuration, unsigned.
+    package var stores = RemoteStores(
+        StoreClient(), addressing: S3Addressing(), credentials: StaticCredentials(nil))
     /// Disk space for copies of other nodes' files.
     package var spoolBytes = 20 << 30
+    /// The cloud that announces this machine's end; nil listens to nobody.
+    package var cloud: CloudSettings?
+    /// Whether an image that was recognised before gets the result of then.
+    package var reusesResults = true
 
     package init(dataDirectory: String, name: String, workers: WorkerPoolConfiguration) {
         self.dataDirectory = dataDirectory

@@ -36,12 +36,16 @@ package struct RecognitionWorker: WorkerRecogniser {
             maximumPages: request.limits.pages, maximumSidePixels: request.limits.side, pageDeadline: pageDeadline)
         let recognition = try recogniser.recognise(
             image: image, language: request.language, profile: request.profile, pages: request.pages, limits: limits,
-            pageBegins: request.progress.pageStarted)
+            narrow: { pageCount in
+                if PageSplit.isSplit(pageCount: pageCount) { request.progress.counted(pageCount) }
+                return PageSplit.firstPart(pageCount: pageCount)
+            }, pageBegins: request.progress.pageStarted)
         let result = JobResult(
             pages: recognition.pages, sourceSHA256: recognition.sourceSHA256, engine: recognition.engine,
             models: recognition.models,
             profileDigest: ProfileDigest.digest(of: request.profile, language: request.language), node: node,
-            milliseconds: Int(clamping: (ContinuousClock.now - started).nanoseconds / 1_000_000))
+            milliseconds: Int(clamping: (ContinuousClock.now - started).nanoseconds / 1_000_000),
+            filePageCount: recognition.pages.count < recognition.pageCount ? recognition.pageCount : nil)
         do throws(ResultCodecError) {
             return try ResultCodec.encode(result)
         } catch {

@@ -49,7 +49,7 @@ extension StepLoop {
         }
     }
 
-    /// A core that knows what the ledger holds and which members there are.
+    /// A core that knows what the ledger holds, which members there are, and whether the node drains.
     private func restoredCore(
         _ configuration: CoordinatorConfiguration, _ ledger: any Ledger, commits: Bool
     ) throws(LedgerError) -> Coordinator {
@@ -59,6 +59,10 @@ extension StepLoop {
         try core.restore(from: ledger)
         if let members = latestMembers {
             try core.handle(.members(members), at: now, ledger: ledger, into: &effects)
+        }
+        if !isStealing { try core.handle(.setStealing(false), at: now, ledger: ledger, into: &effects) }
+        if let drain = latestDrain {
+            try core.handle(.drain(drain), at: now, ledger: ledger, into: &effects)
         }
         if commits { try ledger.commit() } else { ledger.rollback() }
         if commits { for case .send(let peer, let message) in effects { self.send(peer, message) } }

@@ -40,6 +40,8 @@ package final class StepLoop: Sendable {
         /// Why the ledger cannot be written now; the loop goes on reading.
         var failing: LedgerError?
         var latestMembers: [ClusterMember]?
+        var isStealing = true
+        var drain: (mode: DrainOrder.Mode, deadline: Instant)?
         var finished = false
         var finishWaiters: [CheckedContinuation<Void, Never>] = []
     }
@@ -204,10 +206,32 @@ package final class StepLoop: Sendable {
 
     /// Keeps what a core needs that is made anew.
     func remember(_ input: CoordinatorInput) {
-        if case .members(let list) = input { shared.withLock { $0.latestMembers = list } }
+        switch input {
+        case .members(let list): shared.withLock { $0.latestMembers = list }
+        case .drain(let order):
+            let deadline = now + order.deadline
+            shared.withLock { $0.drain = ($0.drain?.mode ?? order.mode, deadline) }
+        case .cancelDrain: shared.withLock { $0.drain = nil }
+        case .setStealing(let isStealing): shared.withLock { $0.isStealing = isStealing }
+        case .openBatch, .submit, .operate, .pause, .resume, .setClusterPaused, .removeBatch, .startWatches,
+            .stopWatches, .claimWatch, .counted,
+            .finished, .stop, .loads, .message:
+            break
+        }
+    }
+
+    /// The drain under way, with what is left of its time.
+    var latestDrain: DrainOrder? {
+        let now = now
+        return shared.withLock { shared in
+            shared.drain.map { DrainOrder(mode: $0.mode, deadline: max(.zero, $0.deadline - now)) }
+        }
     }
 
     var latestMembers: [ClusterMember]? { shared.withLock { $0.latestMembers } }
+
+    /// Whether the node was last told to ask others for work.
+    var isStealing: Bool { shared.withLock { $0.isStealing } }
 
     /// Why the ledger cannot be written now; nil while it can.
     package var failing: LedgerError? { shared.withLock { $0.failing } }
@@ -237,9 +261,11 @@ package final class StepLoop: Sendable {
         let request: RequestID
         switch input {
         case .openBatch(let asked, _), .submit(let asked, _), .operate(let asked, _), .pause(let asked),
-            .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _):
+            .resume(let asked), .setClusterPaused(let asked, _), .removeBatch(let asked, _),
+            .startWatches(let asked, _), .stopWatches(let asked, _):
             request = asked
-        case .finished, .drain, .cancelDrain, .stop, .members, .loads, .message: return false
+        case .claimWatch: return true
+        case .finished, .counted, .drain, .cancelDrain, .setStealing, .stop, .members, .loads, .message: return false
         }
         let (reply, error) = shared.withLock { ($0.replies.removeValue(forKey: request), $0.failing) }
         reply?.resume(throwing: error ?? LedgerError(.other, "the ledger cannot be written"))

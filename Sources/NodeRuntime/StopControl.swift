@@ -1,12 +1,14 @@
 // How a node is asked to stop, by a signal or by `node drain`, and how those who asked see it through.
 
 internal import ClusterModel
+import Dispatch
 import Synchronization
 
 /// One stop of one node: the first request decides the deadline; everybody can follow it.
 package final class StopControl: Sendable {
     package enum Phase: String, Sendable {
-        case running, finishing, leaving, done
+        /// `.left`: the ledger is closed, and the others know that the node goes.
+        case running, finishing, leaving, left, done
     }
 
     private struct State {
@@ -14,6 +16,9 @@ package final class StopControl: Sendable {
         var deadline: ContinuousClock.Instant?
         var reason = ""
         var waiters: [CheckedContinuation<Void, Never>] = []
+        /// Streams that will tell somebody how the stop ended.
+        var followers = 0
+        var followerWaiters: [CheckedContinuation<Void, Never>] = []
     }
 
     private let state = Mutex(State())
@@ -44,6 +49,44 @@ package final class StopControl: Sendable {
                 return state.phase != .running
             }
             if isRequested { continuation.resume() }
+        }
+    }
+
+    // MARK: Followers
+
+    /// Runs what tells somebody how the stop goes; `followersAreTold` waits for its end.
+    func following<Value>(_ body: () async throws -> Value) async rethrows -> Value {
+        state.withLock { $0.followers += 1 }
+        defer { unfollow() }
+        return try await body()
+    }
+
+    private func unfollow() {
+        let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
+            state.followers -= 1
+            guard state.followers == 0 else { return [] }
+            defer { state.followerWaiters = [] }
+            return state.followerWaiters
+        }
+        for waiter in waiters { waiter.resume() }
+    }
+
+    /// Returns when everybody who follows the stop has been told of its end, or after that time.
+    func followersAreTold(within patience: Duration) async {
+        let deadline = DispatchTime.now() + .nanoseconds(Int(clamping: patience.nanoseconds))
+        DispatchQueue.global().asyncAfter(deadline: deadline) { [self] in
+            let waiters = state.withLock { state in
+                defer { state.followerWaiters = [] }
+                return state.followerWaiters
+            }
+            for waiter in waiters { waiter.resume() }
+        }
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLock { state in
+                if state.followers > 0 { state.followerWaiters.append(continuation) }
+                return state.followers == 0
+            }
+            if isOver { continuation.resume() }
         }
     }
 

@@ -50,6 +50,7 @@ struct ImageDecoder {
     private enum Plan {
         case single(ImageHeader)
         case directories([TIFFDirectory])
+        case document(PDFDocument)
     }
 
     let format: ImageFormat
@@ -60,8 +61,15 @@ struct ImageDecoder {
     /// Identifies the format and checks every page of `range` against `limits`; decodes nothing. `bytes` must outlive
     /// the decoder.
     ///
+    /// - Parameters:
+    ///   - resolution: at which the pages of a PDF are rendered, in pixels per inch.
+    ///   - narrow: told the file's number of pages where `range` is all of them; answers which ones are wanted.
     /// - Throws: `emptyFile`, `tooManyBytes`, `unsupportedFormat`, `undecodable`, `tooManyPixels`, `tooManyPages`.
-    init(_ bytes: UnsafeRawBufferPointer, pages range: PageRange, limits: RecognitionLimits) throws(Failure) {
+    init(
+        _ bytes: UnsafeRawBufferPointer, pages range: PageRange,
+        resolution: Int = PDFDocument.standardResolution, limits: RecognitionLimits,
+        narrow: (_ pageCount: Int) -> PageRange = { _ in .all }
+    ) throws(Failure) {
         guard bytes.count <= limits.maximumBytes else {
             throw Failure(.tooManyBytes, "\(bytes.count) bytes; \(limits.maximumBytes) are allowed")
         }
@@ -74,11 +82,16 @@ struct ImageDecoder {
             let directories = try TIFFFile(bytes).pages(limits: limits)
             plan = .directories(directories)
             count = directories.count
+        case .pdf:
+            let document = try PDFDocument(bytes, resolution: resolution, limits: limits)
+            plan = .document(document)
+            count = document.pageCount
         default:
             plan = .single(try ImageHeader.read(bytes, as: format, limits: limits))
             count = 1
         }
-        switch range {
+        pageCount = count
+        switch range == .all ? narrow(count) : range {
         case .all:
             pageNumbers = 1...count
         case .pages(let first, let last):
@@ -87,10 +100,17 @@ struct ImageDecoder {
             }
             pageNumbers = first...min(last, count)
         }
-        if case .directories(let directories) = plan {
+        switch plan {
+        case .single: break
+        case .directories(let directories):
             for number in pageNumbers { try directories[number - 1].check(limits: limits) }
+        case .document(let document):
+            for number in pageNumbers { _ = try document.size(ofPage: number, limits: limits) }
         }
     }
+
+    /// Pages of the file.
+    let pageCount: Int
 
     /// The pages to decode, counted from 1: those of the range that the file has.
     let pageNumbers: ClosedRange<Int>
@@ -117,6 +137,7 @@ struct ImageDecoder {
             copy.copyMemory(from: bytes)
             copy[offset] = 1
             return try decode(directory, from: UnsafeRawBufferPointer(copy))
+        case .document(let document): return try document.render(page: number, limits: limits)
         }
     }
 

@@ -13,6 +13,7 @@ package enum ImageFormat: String, Hashable, CaseIterable, Sendable {
     case pnm = "PNM"
     case webp = "WebP"
     case jpeg2000 = "JPEG 2000"
+    case pdf = "PDF"
 
     /// The format that the first bytes announce, or nil. A match does not promise that the rest is sound.
     package static func sniff(_ bytes: UnsafeRawBufferPointer) -> ImageFormat? {
@@ -24,6 +25,7 @@ package enum ImageFormat: String, Hashable, CaseIterable, Sendable {
         {
             return .tiff
         }
+        if view.starts(with: "%PDF-") { return .pdf }
         if view.starts(with: "GIF87a") || view.starts(with: "GIF89a") { return .gif }
         if view.starts(with: "RIFF"), view.starts(with: "WEBP", at: 8) { return .webp }
         if view.starts(with: [0, 0, 0, 0x0C, 0x6A, 0x50, 0x20, 0x20, 0x0D, 0x0A, 0x87, 0x0A])
@@ -57,7 +59,6 @@ package enum ImageFormat: String, Hashable, CaseIterable, Sendable {
     /// A guess for people at what bytes are that are no supported image.
     static func appearance(of bytes: UnsafeRawBufferPointer) -> String {
         let view = ByteView(bytes)
-        if view.starts(with: "%PDF-") { return "a PDF (take its page images out first, with pdfimages or pdftoppm)" }
         if view.starts(with: "%!PS") { return "PostScript" }
         if view.starts(with: [0x50, 0x4B, 0x03, 0x04]) { return "a ZIP archive or office document" }
         if view.starts(with: [0x1F, 0x8B]) { return "gzip-compressed data" }

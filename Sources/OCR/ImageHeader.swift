@@ -2,7 +2,7 @@
 
 import ClusterModel
 
-/// What the header of a single-page format says. TIFF has `TIFFDirectory`.
+/// What the header of a single-page format says. TIFF has `TIFFDirectory`, PDF `PDFDocument`.
 struct ImageHeader: Hashable, Sendable {
     /// Stored pixels, before orientation.
     var width: Int
@@ -24,7 +24,7 @@ struct ImageHeader: Hashable, Sendable {
         self.orientation = orientation
     }
 
-    /// Reads the header of any format but TIFF.
+    /// Reads the header of any format but TIFF and PDF.
     ///
     /// - Throws: `undecodable` if there is no sound header; `tooManyPixels`.
     static func read(
@@ -40,7 +40,7 @@ struct ImageHeader: Hashable, Sendable {
         case .pnm: header = pnm(view)
         case .webp: header = webp(view)
         case .jpeg2000: header = try jpeg2000(view, limits: limits)
-        case .tiff: header = nil
+        case .tiff, .pdf: header = nil
         }
         guard let header else {
             throw Failure(.undecodable, "\(format.rawValue): the header is damaged or cut off")

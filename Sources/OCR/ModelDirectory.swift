@@ -9,6 +9,14 @@ import Crypto
     import Musl
 #endif
 
+/// A state of a model's file.
+package struct ModelFacts: Hashable, Sendable {
+    let inode: UInt64
+    let byteCount: Int64
+    let modifiedSeconds: Int64
+    let modifiedNanoseconds: Int64
+}
+
 /// Directories of `*.traineddata` files.
 package enum ModelDirectory {
     private static let suffix = ".traineddata"
@@ -68,7 +76,7 @@ package enum ModelDirectory {
     /// First 16 hexadecimal digits of a model's SHA-256.
     ///
     /// - Throws: `engineError` if it cannot be read.
-    static func digest(of language: String, in directory: String) throws(Failure) -> String {
+    package static func digest(of language: String, in directory: String) throws(Failure) -> String {
         let path = path(of: language, in: directory)
         guard let file = fopen(path, "rbe") else { throw Failure(.engineError, "\(path): cannot be opened") }
         defer { fclose(file) }
@@ -82,6 +90,15 @@ package enum ModelDirectory {
         guard ferror(file) == 0 else { throw Failure(.engineError, "\(path): cannot be read") }
         let digits = Array("0123456789abcdef")
         return String(hash.finalize().prefix(8).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
+    }
+
+    /// What tells one state of a model's file from another; nil when it is not there.
+    package static func facts(of language: String, in directory: String) -> ModelFacts? {
+        var facts = stat()
+        guard stat(path(of: language, in: directory), &facts) == 0 else { return nil }
+        return ModelFacts(
+            inode: UInt64(facts.st_ino), byteCount: Int64(facts.st_size), modifiedSeconds: Int64(facts.st_mtim.tv_sec),
+            modifiedNanoseconds: Int64(facts.st_mtim.tv_nsec))
     }
 
     private static func path(of language: String, in directory: String) -> String {

@@ -53,14 +53,19 @@ package final class Recogniser {
     ///   - image: the file's bytes.
     ///   - language: "deu" or "deu+eng".
     ///   - pages: of a range, the pages that the file has; none of them is `undecodable`.
+    ///   - narrow: told the file's number of pages where `pages` is all of them, before any is decoded; answers which
+    ///     ones are wanted.
     ///   - pageBegins: told the number of each page, counted from 1, before it is decoded.
     /// - Throws: the first page's failure that fails fails the job: a result is never quietly partial.
     package func recognise(
         image: UnsafeRawBufferPointer, language: String, profile: Profile, pages: PageRange = .all,
-        limits: RecognitionLimits = RecognitionLimits(), pageBegins: (Int) -> Void = { _ in }
+        limits: RecognitionLimits = RecognitionLimits(), narrow: (_ pageCount: Int) -> PageRange = { _ in .all },
+        pageBegins: (Int) -> Void = { _ in }
     ) throws(Failure) -> Recognition {
         try check(profile, language: language)
-        let decoder = try ImageDecoder(image, pages: pages, limits: limits)
+        let decoder = try ImageDecoder(
+            image, pages: pages, resolution: profile.dpi ?? PDFDocument.standardResolution, limits: limits,
+            narrow: narrow)
         let clock = ContinuousClock()
         var results: [PageResult] = []
         var models = ""
@@ -82,7 +87,8 @@ package final class Recogniser {
             }
         }
         return Recognition(
-            pages: results, sourceSHA256: Array(SHA256.hash(data: image)), engine: Engine.version, models: models)
+            pages: results, pageCount: decoder.pageCount, sourceSHA256: Array(SHA256.hash(data: image)),
+            engine: Engine.version, models: models)
     }
 
     /// What can be refused before the image is looked at.

@@ -52,7 +52,8 @@ package struct ExportRecord: Hashable, Sendable {
         let first = result?.pages.first
         return [
             ("job", .text(job)), ("source", .text(source.text)), ("batch", .text(batch)),
-            ("page", JSONValue(page ?? (result == nil ? nil : 1))), ("pages", JSONValue(result?.pages.count)),
+            ("page", JSONValue(page ?? (result == nil ? nil : 1))),
+            ("pages", JSONValue(result.map { $0.filePageCount ?? $0.pages.count })),
             ("outcome", .text(outcome)), ("language", .text(language)), ("text", JSONValue(result?.text)),
             ("confidence", result?.confidence.map { .float($0) } ?? .null), ("words", JSONValue(result?.wordCount)),
             ("width", JSONValue(first?.width)), ("height", JSONValue(first?.height)), ("dpi", JSONValue(first?.dpi)),
@@ -69,9 +70,11 @@ package struct ExportRecord: Hashable, Sendable {
         job: "", source: SourceReference(bytes: []), batch: "", outcome: "", language: "", attempts: 0
     ).columns.map(\.0)
 
-    /// What JSON Lines adds to the columns: whether the job is blank, and its pages one by one.
+    /// What JSON Lines adds to the columns: the job whose recognition the result repeats, whether the job is blank, and its
+    /// pages one by one.
     package var details: [(String, JSONValue)] {
-        guard let result else { return [] }
+        let reused = ("reused", JSONValue(result?.reused?.description))
+        guard let result else { return [reused] }
         let pages = result.pages.enumerated().map { index, page in
             JSONValue.object([
                 ("page", JSONValue((self.page ?? 1) + index)), ("text", .text(page.text)),
@@ -80,7 +83,7 @@ package struct ExportRecord: Hashable, Sendable {
                 ("rotation", JSONValue(page.rotationDegrees)), ("blank", .bool(page.isBlank)),
             ])
         }
-        return [("blank", .bool(result.isBlank))] + (pages.count > 1 ? [("page_results", .array(pages))] : [])
+        return [reused, ("blank", .bool(result.isBlank))] + (pages.count > 1 ? [("page_results", .array(pages))] : [])
     }
 
     private static func hex(_ bytes: [UInt8]) -> String {

@@ -33,6 +33,9 @@ package enum HumanText {
         return "\(tenths / 10).\(tenths % 10)"
     }
 
+    /// "1.2 %" of a part, 0...1; "–" when it is not known.
+    package static func percent(_ part: Double?) -> String { part == nil ? "–" : "\(rate(part.map { $0 * 100 })) %" }
+
     /// "87 MiB"; "–" when it is not known.
     package static func bytes(_ value: UInt64?) -> String {
         guard let value else { return "–" }

@@ -48,6 +48,8 @@ package struct StatusReport: Sendable {
             ("complete", .bool(work.complete)), ("unknown_shards", .unsigned(work.unknownShards)),
             ("deferred", .known(work.hasDeferred, work.deferred)),
             ("unreachable", .known(work.hasUnreachable, work.unreachable)),
+            ("reused", .known(work.hasReused, work.reused)),
+            ("watches", .known(work.hasWatches, work.watches)),
         ])
     }
 
@@ -108,7 +110,14 @@ package struct StatusReport: Sendable {
             ("steal_answers", .known(node.hasStealAnswers, node.stealAnswers)),
             ("steal_ms_median", .known(node.hasStealMsMedian, node.stealMsMedian)),
             ("steal_ms_p99", .known(node.hasStealMsP99, node.stealMsP99)),
+            ("reused", .known(node.hasReused, node.reused)),
+            ("waiting_seconds", .known(node.hasWaitingSeconds, node.waitingSeconds)),
+            ("waiting_share", .known(node.hasWaitingShare, node.waitingShare)),
+            ("fetched_images", .known(node.hasFetchedImages, node.fetchedImages)),
+            ("fetched_bytes", .known(node.hasFetchedBytes, node.fetchedBytes)),
             ("drain_reason", .known(node.hasDrainReason, node.drainReason)),
+            ("cloud_notice", .known(node.hasCloudNotice, node.cloudNotice)),
+            ("stealing", node.hasStealing ? .bool(node.stealing) : .null),
             ("ledger", .known(node.hasLedger, node.ledger)),
             ("malformed_requests", .known(node.hasMalformedRequests, node.malformedRequests)),
             (

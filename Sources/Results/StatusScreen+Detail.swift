@@ -33,7 +33,14 @@ extension StatusReport {
             (
                 "jobs",
                 "\(count(node.hasPending, node.pending)) pending, \(count(node.hasRunning, node.running)) running, "
-                    + "\(count(node.hasDone, node.done)) done, \(count(node.hasFailed, node.failed)) failed"
+                    + "\(count(node.hasDone, node.done)) done"
+                    + (node.reused > 0 ? " (\(HumanText.count(node.reused)) reused)" : "")
+                    + ", \(count(node.hasFailed, node.failed)) failed"
+            ),
+            (
+                "images fetched",
+                "\(count(node.hasFetchedImages, node.fetchedImages)), "
+                    + HumanText.bytes(node.hasFetchedBytes ? node.fetchedBytes : nil)
             ),
             ("worked off in", time(node.hasSecondsToDrain, node.secondsToDrain)),
             (
@@ -49,8 +56,11 @@ extension StatusReport {
             ("outbox", count(node.hasOutbox, node.outbox)),
             ("suspicions refuted", count(node.hasSuspicionsRefuted, node.suspicionsRefuted)),
         ]
+        if node.hasWaitingSeconds { facts.append(("waiting for images", waitingText(node))) }
         if node.hasDrainDeadline { facts.append(("ends within", HumanText.duration(node.drainDeadline))) }
         if node.hasDrainReason { facts.append(("because", HumanText.printable(node.drainReason))) }
+        if node.hasCloudNotice { facts.append(("cloud", HumanText.printable(node.cloudNotice))) }
+        if node.hasStealing, !node.stealing { facts.append(("stealing", "off: it works off what it has")) }
         if !node.ledger.isEmpty { facts.append(("ledger", HumanText.printable(node.ledger))) }
         if node.hasDatagramsBlocked {
             facts.append(("datagrams", node.datagramsBlocked ? "blocked: TCP answers, UDP does not" : "arrive"))
@@ -74,12 +84,22 @@ extension StatusReport {
         return Array(table.lines.dropFirst())
     }
 
+    /// "1.2 % of the slots' time in the last minute, 14 s since the start"; a dash for what is not known.
+    private static func waitingText(_ node: Ocr_V1_NodeStatus) -> String {
+        let share = HumanText.percent(node.hasWaitingShare ? node.waitingShare : nil)
+        return "\(share) of the slots' time in the last minute, "
+            + "\(HumanText.duration(node.hasWaitingSeconds ? node.waitingSeconds : nil)) since the start"
+    }
+
     /// "memory 91 MiB, up 1 h 1 min, sandbox seccomp+landlock"; empty when nothing of it is known.
     func machineLine(_ node: Ocr_V1_NodeStatus) -> [String] {
         var parts: [String] = []
         if node.hasRssBytes { parts.append("memory \(HumanText.bytes(node.rssBytes))") }
         if node.hasUptimeSeconds { parts.append("up \(HumanText.duration(node.uptimeSeconds))") }
         if node.hasSandbox { parts.append("sandbox \(HumanText.printable(node.sandbox))") }
+        if node.hasWaitingShare {
+            parts.append("waiting for images \(HumanText.percent(node.waitingShare))")
+        }
         return parts.isEmpty ? [] : [parts.joined(separator: ", ")]
     }
 
@@ -89,13 +109,16 @@ extension StatusReport {
     private static let slotCount = 16
 
     func slotTable(_ node: Ocr_V1_NodeStatus, width: Int) -> [String] {
-        var table = TextTable([.number("SLOT"), .text("STATE"), .number("DONE"), .number("FOR"), .text("SOURCE")])
+        var table = TextTable([
+            .number("SLOT"), .text("STATE"), .number("DONE"), .number("FOR"), .text("LANGUAGE"), .text("SOURCE"),
+        ])
         for slot in node.slots.prefix(Self.slotCount) {
             let source = slot.hasSource ? HumanText.printable(SourceText.text(slot.source)) : ""
             table.add([
                 String(slot.slot), slot.state, HumanText.count(slot.hasJobsDone ? slot.jobsDone : nil),
                 slot.hasRunningSeconds ? HumanText.duration(slot.runningSeconds) : "",
-                HumanText.tail(source, width: max(20, width - 40)),
+                slot.hasLanguage ? HumanText.printable(slot.language) : "",
+                HumanText.tail(source, width: max(20, width - 50)),
             ])
         }
         let rest = node.slots.count - Self.slotCount

@@ -141,12 +141,19 @@ struct MemberTable {
         }
     }
 
+    /// The part of the slots' time from which on waiting for images is a problem: they shall be busy for 98 % of it.
+    private static let worthwhileWaiting = 0.02
+
     private static func notes(_ node: Ocr_V1_NodeStatus) -> String {
         var notes: [String] = []
         if !node.ledger.isEmpty { notes.append("LEDGER CANNOT BE WRITTEN") }
         if node.hasDatagramsBlocked, node.datagramsBlocked { notes.append("udp blocked") }
+        if node.hasWaitingShare, node.waitingShare >= worthwhileWaiting {
+            notes.append("\(HumanText.percent(node.waitingShare)) waiting for images")
+        }
         if node.hasPaused, node.paused { notes.append("paused") }
         if node.hasDrainDeadline { notes.append("ends within \(HumanText.duration(node.drainDeadline))") }
+        if node.hasCloudNotice { notes.append(HumanText.printable(node.cloudNotice)) }
         return notes.joined(separator: ", ")
     }
 

@@ -64,7 +64,9 @@ extension StatusReport {
         func count(_ isKnown: Bool, _ value: UInt64) -> String { HumanText.count(isKnown ? value : nil) }
         var line =
             "\(count(work.hasPending, work.pending)) pending, \(count(work.hasRunning, work.running)) running, "
-            + "\(count(work.hasDone, work.done)) done, \(count(work.hasFailed, work.failed)) failed, "
+            + "\(count(work.hasDone, work.done)) done"
+            + (work.reused > 0 ? " (\(HumanText.count(work.reused)) reused)" : "")
+            + ", \(count(work.hasFailed, work.failed)) failed, "
             + "\(count(work.hasCancelled, work.cancelled)) cancelled, \(count(work.hasTotal, work.total)) in all"
         if !work.complete { line += " (\(work.unknownShards) shards did not answer)" }
         var lines = [line]
@@ -77,6 +79,9 @@ extension StatusReport {
                 isMoving
                     ? "\(bar)  \(rate) jobs/s  \(HumanText.duration(work.hasEtaSeconds ? work.etaSeconds : nil)) left"
                     : bar)
+        }
+        if work.hasWatches, work.watches > 0 {
+            lines.append("watches running: \(HumanText.count(work.watches)) (node watch ls)")
         }
         let paused = response.nodes.filter { $0.hasPaused && $0.paused }
         if !paused.isEmpty {

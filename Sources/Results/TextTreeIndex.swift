@@ -19,6 +19,7 @@ final class TextTreeIndex {
         var members = record.columns.filter {
             ["job", "source", "batch", "outcome", "language", "reason"].contains($0.0)
         }
+        if let page = record.page { members.append(("page", JSONValue(page))) }
         if let result = record.result {
             members += [("pages", JSONValue(result.pages.count)), ("blank", .bool(result.isBlank))]
         }

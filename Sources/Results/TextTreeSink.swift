@@ -1,4 +1,4 @@
-// One text file a job, in folders like those of the sources, and index.jsonl beside them.
+// One text file a source, the parts of a file of many pages in page order, in folders like those of the sources, and index.jsonl beside them.
 //
 // The tree is built below a temporary folder with the whole path of every source. When the last row is there, the folder
 // that all sources have in common becomes the wanted folder by one rename: nothing has to be known in advance, and an
@@ -17,6 +17,8 @@ final class TextTreeSink: ExportSink {
     private var common: [[UInt8]]?
     /// The folder of the last file: the next one is most often in it as well.
     private var cached: (components: [[UInt8]], descriptor: CInt)?
+    /// The text that was written last: further parts of the same source go behind it.
+    private var last: (source: SourceReference, batch: String, name: [UInt8])?
 
     init(path: [UInt8]) throws(ExportError) {
         self.path = path.count > 1 && path.last == UInt8(ascii: "/") ? Array(path.dropLast()) : path
@@ -41,10 +43,26 @@ final class TextTreeSink: ExportSink {
         common = common.map { TextTreeName.commonPrefix($0, folder) } ?? folder
         guard let result = record.result, let name = parts.last else { return try index.add(record, file: nil) }
         let placed = try open(folder)
-        let file = try create(name, for: record, in: placed.descriptor)
+        let isContinued = record.page != nil && last?.source == record.source && last?.batch == record.batch
+        let file =
+            isContinued
+            ? try append(to: last?.name ?? name, of: record, in: placed.descriptor)
+            : try create(name, for: record, in: placed.descriptor)
         defer { close(file.descriptor) }
-        try OutputFile.writeAll(Array(result.text.utf8), to: file.descriptor, name: file.name)
+        // Between parts stands what stands between pages.
+        let text = (isContinued ? "\u{0C}" : "") + result.text
+        try OutputFile.writeAll(Array(text.utf8), to: file.descriptor, name: file.name)
+        last = (record.source, record.batch, file.name)
         try index.add(record, file: placed.components + [file.name])
+    }
+
+    /// Opens the text of an earlier part of a source.
+    private func append(
+        to name: [UInt8], of record: ExportRecord, in folder: CInt
+    ) throws(ExportError) -> (descriptor: CInt, name: [UInt8]) {
+        let descriptor = CPath.with(name) { openat(folder, $0, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC) }
+        guard descriptor >= 0 else { throw .system("the text of \(record.source.text) cannot be written") }
+        return (descriptor, name)
     }
 
     /// Creates a new file for a source's name. Two sources never share one, whatever they are called.

@@ -24,17 +24,41 @@ package struct DirectoryWalk {
 
     /// Gets each finding; false ends the walk.
     private let found: (FoundSource) -> Bool
+    /// Asked of each directory before its names are read; false leaves it out.
+    private let enters: ([UInt8]) -> Bool
 
-    private init(found: @escaping (FoundSource) -> Bool) { self.found = found }
+    private init(found: @escaping (FoundSource) -> Bool, enters: @escaping ([UInt8]) -> Bool) {
+        self.found = found
+        self.enters = enters
+    }
 
     /// Walks the directory at an absolute path. A directory that cannot be read is a finding too.
+    /// - Parameter enters: asked of each directory, the first one included, before its names are read; false leaves it
+    ///   out.
     /// - Returns: false if `found` ended it.
-    package static func walk(_ path: [UInt8], found: (FoundSource) -> Bool) -> Bool {
+    package static func walk(
+        _ path: [UInt8], entering enters: ([UInt8]) -> Bool = { _ in true }, found: (FoundSource) -> Bool
+    ) -> Bool {
         withoutActuallyEscaping(found) { found in
-            let descriptor = FileSystem.withPath(path) { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
-            guard descriptor >= 0 else { return found(.skipped(path: path, reason: FileSystem.reason(errno))) }
-            return DirectoryWalk(found: found).walk(descriptor, path: path, depth: 1)
+            withoutActuallyEscaping(enters) { enters in
+                let descriptor = FileSystem.withPath(path) { open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC) }
+                guard descriptor >= 0 else { return found(.skipped(path: path, reason: FileSystem.reason(errno))) }
+                return DirectoryWalk(found: found, enters: enters).walk(descriptor, path: path, depth: 1)
+            }
         }
+    }
+
+    /// What a walk would find of one file; nil for a directory.
+    package static func look(at path: [UInt8]) -> FoundSource? {
+        var result: FoundSource?
+        withoutActuallyEscaping({ (found: FoundSource) in
+            result = found
+            return true
+        }) { found in
+            // As deep as a walk goes: a directory is not entered.
+            _ = DirectoryWalk(found: found, enters: { _ in false }).visit(path, in: AT_FDCWD, path: [], depth: 1)
+        }
+        return result
     }
 
     /// Walks an open directory and closes it.
@@ -45,6 +69,7 @@ package struct DirectoryWalk {
             return found(.skipped(path: path, reason: reason))
         }
         defer { closedir(stream) }
+        guard enters(path) else { return true }
         let (names, failure) = NameList.read(stream)
         if let failure, !found(.skipped(path: path, reason: "only partly listed: \(failure)")) { return false }
         for index in names.order {
@@ -54,7 +79,7 @@ package struct DirectoryWalk {
     }
 
     private func visit(_ name: [UInt8], in directory: CInt, path: [UInt8], depth: Int) -> Bool {
-        let full = RawPath.join(path, name)
+        let full = path.isEmpty ? name : RawPath.join(path, name)
         func skip(_ reason: String) -> Bool { found(.skipped(path: full, reason: reason)) }
         guard full.count <= Self.pathByteLimit else { return skip("the path is too long") }
         guard let own = FileFacts.look(at: name, in: directory, followLinks: false) else {

@@ -7,7 +7,7 @@ package enum ImageSniff {
 
     private static let extensions: Set<String> = [
         "png", "jpg", "jpeg", "jpe", "jfif", "tif", "tiff", "gif", "bmp", "dib", "pnm", "pbm", "pgm", "ppm", "webp",
-        "jp2", "j2k", "jpf", "jpx", "j2c", "jpc",
+        "jp2", "j2k", "jpf", "jpx", "j2c", "jpc", "pdf",
     ]
 
     /// Whether a name ends like that of an image, in any case.
@@ -18,7 +18,7 @@ package enum ImageSniff {
         return extensions.contains(String(decoding: ending, as: UTF8.self).lowercased())
     }
 
-    /// Whether bytes begin like PNG, JPEG, TIFF, GIF, BMP, PNM, WebP or JPEG 2000.
+    /// Whether bytes begin like PNG, JPEG, TIFF, GIF, BMP, PNM, WebP, JPEG 2000 or PDF.
     package static func isImage(_ bytes: [UInt8]) -> Bool {
         func begins(_ magic: [UInt8], at offset: Int = 0) -> Bool { bytes.dropFirst(offset).starts(with: magic) }
         return begins([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])
@@ -26,7 +26,7 @@ package enum ImageSniff {
             || begins([0x49, 0x49, 0x2A, 0x00]) || begins([0x4D, 0x4D, 0x00, 0x2A])
             || begins([0x49, 0x49, 0x2B, 0x00]) || begins([0x4D, 0x4D, 0x00, 0x2B])
             || begins(Array("GIF87a".utf8)) || begins(Array("GIF89a".utf8))
-            || isBitmap(bytes) || isPortableMap(bytes)
+            || begins(Array("%PDF-".utf8)) || isBitmap(bytes) || isPortableMap(bytes)
             || (begins(Array("RIFF".utf8)) && begins(Array("WEBP".utf8), at: 8))
             || begins([0, 0, 0, 0x0C, 0x6A, 0x50, 0x20, 0x20]) || begins([0xFF, 0x4F, 0xFF, 0x51])
     }

@@ -11,6 +11,8 @@ package struct LanguageRules: Sendable {
     }
 
     private let rules: [Rule]
+    /// The rules as they were given, "GLOB=language".
+    package let sources: [[UInt8]]
 
     /// Reads "GLOB=language" texts. A glob is matched against the whole path, with `*` matching `/` too; one that does
     /// not begin with `/` also matches from any folder on.
@@ -31,6 +33,12 @@ package struct LanguageRules: Sendable {
                 Rule(patterns: isAnchored ? [pattern] : [pattern, Array("*/".utf8) + pattern], language: language))
         }
         self.rules = rules
+        sources = texts.map(\.bytes)
+    }
+
+    /// Reads "GLOB=language" as bytes; throws as `init(_:)` with texts does.
+    package init(_ rules: [[UInt8]]) throws(SubmissionError) {
+        try self.init(rules.map { (String(decoding: $0, as: UTF8.self), $0) })
     }
 
     /// Every language that the rules name, each once.

@@ -18,7 +18,7 @@ package struct Manifest {
     /// Longest line of a JSON Lines manifest.
     package static let lineByteLimit = 128 << 10
 
-    /// Chosen from the first bytes: a `{` begins JSON Lines. An S3 Inventory manifest is refused.
+    /// Chosen from the first bytes: a `{` begins JSON Lines.
     package static func format(firstBytes: [UInt8], name: String) throws(SubmissionError) -> Format {
         let start = firstBytes.starts(with: [0xEF, 0xBB, 0xBF]) ? firstBytes.dropFirst(3) : firstBytes[...]
         let space: Set<UInt8> = [0x20, 0x09, 0x0A, 0x0D]
@@ -31,13 +31,31 @@ package struct Manifest {
                 "the manifest \(name) is a JSON array", hint: "write one object a line (JSON Lines), or CSV")
         }
         guard first == UInt8(ascii: "{") else { return .csv }
-        let text = String(decoding: start.prefix(4_096), as: UTF8.self)
-        if text.contains("\"sourceBucket\"") || text.contains("\"fileSchema\"") {
-            throw SubmissionError(
-                "the manifest \(name) is an S3 Inventory, which this version does not read",
-                hint: "write its keys as CSV with a column 'source'")
-        }
         return .jsonLines
+    }
+
+    /// The S3 Inventory that `source` is the manifest of; nil, and nothing is taken of it, when it is something else.
+    static func inventory(_ source: inout ByteSource, name: String) throws(SubmissionError) -> Inventory? {
+        let first = try source.read()
+        let rest = source
+        guard Inventory.isManifest(first) else {
+            var pending: [UInt8]? = first
+            source = ByteSource { () throws(SubmissionError) in
+                if let piece = pending.take() { return piece }
+                return try rest.read()
+            }
+            return nil
+        }
+        var document = first
+        while true {
+            let piece = try rest.read()
+            if piece.isEmpty { return try Inventory(manifest: document, name: name) }
+            document += piece
+            guard document.count <= Inventory.manifestByteLimit else {
+                throw SubmissionError(
+                    "the S3 Inventory \(name) is larger than \(Inventory.manifestByteLimit >> 20) MiB")
+            }
+        }
     }
 
     /// Calls `body` with every entry in order; it returns false to end. Throws when there is no `source` column.

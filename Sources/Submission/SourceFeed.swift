@@ -5,13 +5,14 @@ internal import Glibc
 
 /// A file to submit.
 package struct SourceEntry: Hashable, Sendable {
-    /// An absolute path.
+    /// An absolute path, or a URL that every node reads.
     package let source: SourceReference
     package let language: String?
     package let priority: Int?
-    package let fingerprint: SourceFingerprint
+    /// Nil where the source was not looked at.
+    package let fingerprint: SourceFingerprint?
 
-    package init(source: SourceReference, language: String?, priority: Int?, fingerprint: SourceFingerprint) {
+    package init(source: SourceReference, language: String?, priority: Int?, fingerprint: SourceFingerprint?) {
         self.source = source
         self.language = language
         self.priority = priority
@@ -30,11 +31,12 @@ package enum FeedItem: Hashable, Sendable {
 package struct SourceFeed: Sendable {
     /// Sources as bytes; "-" is standard input.
     package var sources: [[UInt8]]
-    /// Path of the manifest.
+    /// Path or URL of the manifest.
     package var manifest: [UInt8]?
     /// Whether names on standard input end with NUL rather than with a line end.
     package var isNullSeparated: Bool
     package var rules: LanguageRules
+    let remotes: any RemoteListing
     /// Absolute folder that relative sources start from.
     private let base: [UInt8]
 
@@ -43,7 +45,8 @@ package struct SourceFeed: Sendable {
 
     /// - Throws: when the current directory is unknown, or a source is of a kind that this version does not read.
     package init(
-        sources: [[UInt8]], manifest: [UInt8]?, isNullSeparated: Bool, rules: LanguageRules, base: [UInt8]? = nil
+        sources: [[UInt8]], manifest: [UInt8]?, isNullSeparated: Bool, rules: LanguageRules,
+        remotes: any RemoteListing = NoRemoteListing(), base: [UInt8]? = nil
     ) throws(SubmissionError) {
         guard let folder = base ?? FileSystem.currentDirectory() else {
             throw SubmissionError("the current directory cannot be found", hint: "change to one that exists")
@@ -52,26 +55,31 @@ package struct SourceFeed: Sendable {
         self.manifest = manifest
         self.isNullSeparated = isNullSeparated
         self.rules = rules
+        self.remotes = remotes
         self.base = folder
         for source in sources {
-            if let complaint = Self.complaint(aboutScheme: source) {
+            if source.isEmpty { throw SubmissionError("an empty SOURCE") }
+            if let complaint = Self.complaint(aboutURL: SourceReference(bytes: source)) {
                 throw SubmissionError("\(SourceReference(bytes: source).text): \(complaint)")
             }
-            if source.isEmpty { throw SubmissionError("an empty SOURCE") }
         }
     }
+
+    /// Whether reading this needs stores or web servers, as far as the command line tells.
+    package static func isRemote(_ source: [UInt8]) -> Bool { SourceReference(bytes: source).remoteScheme != nil }
 
     /// Checks the manifest's beginning, so that a wrong one is refused before anything is submitted.
     package func checkManifest() throws(SubmissionError) {
         guard let manifest else { return }
         try withManifest(manifest) { (source, name) throws(SubmissionError) in
+            if try Manifest.inventory(&source, name: name) != nil { return }
             try Manifest.read(source, name: name) { _ in false }
         }
     }
 
     /// A source as a command line names it, as the cluster knows it: an absolute path, or a URL as it is.
     package static func absolute(_ given: [UInt8]) throws(SubmissionError) -> [UInt8] {
-        if complaint(aboutScheme: given) != nil { return given }
+        if isRemote(given) { return given }
         if given.starts(with: Array("file:///".utf8)) {
             return SourceReference(text: String(decoding: given, as: UTF8.self)).bytes
         }
@@ -83,8 +91,16 @@ package struct SourceFeed: Sendable {
 
     /// Calls `body` with everything that is found, in order; it returns false to end.
     package func read(_ body: (FeedItem) -> Bool) throws(SubmissionError) {
-        for source in sources {
+        var rest = sources[...]
+        while let source = rest.first {
             let goesOn: Bool
+            let prefixes = rest.prefix { SourceReference(bytes: $0).remoteScheme == .s3 }
+            if !prefixes.isEmpty {
+                rest = rest.dropFirst(prefixes.count)
+                if try !list(prefixes.map { SourceReference(bytes: $0) }, body) { return }
+                continue
+            }
+            rest = rest.dropFirst()
             if source == [UInt8(ascii: "-")] {
                 goesOn = try readStandardInput(body)
             } else {
@@ -93,13 +109,28 @@ package struct SourceFeed: Sendable {
             if !goesOn { return }
         }
         guard let manifest else { return }
-        let folder = RawPath.folder(of: RawPath.absolute(manifest, base: base))
+        let isRemote = Self.isRemote(manifest)
+        // What is relative in a manifest begins where the manifest is.
+        let folder =
+            isRemote
+            ? Array(manifest[..<(manifest.lastIndex(of: RawPath.slash) ?? 0)])
+            : RawPath.folder(of: RawPath.absolute(manifest, base: base))
         try withManifest(manifest) { (source, name) throws(SubmissionError) in
+            if let inventory = try Manifest.inventory(&source, name: name) {
+                return try read(inventory, body)
+            }
             try Manifest.read(source, name: name) { entry in
                 switch entry {
                 case .skipped(let source, let reason):
                     return body(.skipped(source: SourceReference(bytes: source), reason: reason))
                 case .entry(let source, let language, let priority):
+                    if isRemote, source.first != RawPath.slash, !source.starts(with: Array("file://".utf8)),
+                        !Self.isRemote(source)
+                    {
+                        return giveRemote(
+                            SourceReference(bytes: RawPath.join(folder, source)), language: language,
+                            priority: priority, body)
+                    }
                     return give(
                         source, base: folder, language: language, priority: priority, walksDirectories: false, body)
                 }
@@ -108,15 +139,20 @@ package struct SourceFeed: Sendable {
     }
 
     private func withManifest(
-        _ path: [UInt8], _ body: (ByteSource, String) throws(SubmissionError) -> Void
+        _ path: [UInt8], _ body: (inout ByteSource, String) throws(SubmissionError) -> Void
     ) throws(SubmissionError) {
         let name = SourceReference(bytes: path).text
+        if Self.isRemote(path) {
+            var source = try remotes.bytes(of: SourceReference(bytes: path))
+            return try body(&source, name)
+        }
         let descriptor = FileSystem.withPath(path) { open($0, O_RDONLY | O_CLOEXEC) }
         guard descriptor >= 0 else {
             throw SubmissionError("the manifest \(name) cannot be opened: \(FileSystem.reason(errno))")
         }
         defer { close(descriptor) }
-        try body(ByteSource(descriptor: descriptor, name: "the manifest \(name)"), name)
+        var source = ByteSource(descriptor: descriptor, name: "the manifest \(name)")
+        try body(&source, name)
     }
 
     private func readStandardInput(_ body: (FeedItem) -> Bool) throws(SubmissionError) -> Bool {
@@ -141,7 +177,9 @@ package struct SourceFeed: Sendable {
         func skip(_ path: [UInt8], _ reason: String) -> Bool {
             body(.skipped(source: SourceReference(bytes: path), reason: reason))
         }
-        if let complaint = Self.complaint(aboutScheme: given) { return skip(given, complaint) }
+        if Self.isRemote(given) {
+            return giveRemote(SourceReference(bytes: given), language: language, priority: priority, body)
+        }
         // The text form of a name that is not UTF-8, as every command prints it.
         let isTextForm = given.starts(with: Array("file:///".utf8))
         let named = isTextForm ? SourceReference(text: String(decoding: given, as: UTF8.self)).bytes : given
@@ -172,18 +210,11 @@ package struct SourceFeed: Sendable {
         }
     }
 
-    private func entry(
-        _ path: [UInt8], _ fingerprint: SourceFingerprint, language: String?, priority: Int?
+    func entry(
+        _ path: [UInt8], _ fingerprint: SourceFingerprint?, language: String?, priority: Int?
     ) -> SourceEntry {
         SourceEntry(
             source: SourceReference(bytes: path), language: language ?? rules.language(for: path), priority: priority,
             fingerprint: fingerprint)
-    }
-
-    private static func complaint(aboutScheme source: [UInt8]) -> String? {
-        for scheme in ["s3", "http", "https"] where source.starts(with: Array("\(scheme)://".utf8)) {
-            return "\(scheme):// sources are not read by this version; copy the files to this machine"
-        }
-        return nil
     }
 }

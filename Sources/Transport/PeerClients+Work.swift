@@ -133,6 +133,13 @@ extension PeerClients {
         await call(request, endpoint, member, timeout) { try await $0.lookUp(request, options: $1) }
     }
 
+    /// Which jobs have the results of some contents, and notes about others. Notes may arrive twice.
+    package func contents(
+        _ request: Ocr_V1_ContentsRequest, from endpoint: Endpoint, member: NodeID?, timeout: Duration
+    ) async -> Result<Ocr_V1_ContentsResponse, PeerFailure> {
+        await call(request, endpoint, member, timeout) { try await $0.contents(request, options: $1) }
+    }
+
     // MARK: An operator's commands
 
     /// Progress of a drain. The request may reach the node twice before anything has arrived here.

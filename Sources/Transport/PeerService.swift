@@ -42,6 +42,8 @@ package protocol PeerHandler: Sendable {
         send: @escaping @Sendable (Ocr_V1_SearchHit) async throws -> Void
     ) async throws
     func lookUp(_ request: Ocr_V1_PeerLookUpRequest, peer: NodeID) async throws -> Ocr_V1_PeerLookUpResponse
+    /// Remembers notes and answers questions, from memory.
+    func contents(_ request: Ocr_V1_ContentsRequest, peer: NodeID) async throws -> Ocr_V1_ContentsResponse
 
     func drain(
         _ request: Ocr_V1_DrainRequest, peer: NodeID,
@@ -178,6 +180,12 @@ struct PeerService: Ocr_V1_Peer.SimpleServiceProtocol {
         request: Ocr_V1_PeerLookUpRequest, context: ServerContext
     ) async throws -> Ocr_V1_PeerLookUpResponse {
         try await answer(context) { try await handler.lookUp(request, peer: $0) }
+    }
+
+    func contents(
+        request: Ocr_V1_ContentsRequest, context: ServerContext
+    ) async throws -> Ocr_V1_ContentsResponse {
+        try await answer(context) { try await handler.contents(request, peer: $0) }
     }
 
     // MARK: Commands

@@ -60,6 +60,7 @@ extension CoordinationCodec {
             message.writer = Data(setting.writer.bits.bytes)
             return message
         }
+        message.watches = catalogue.watches.map { encode($0) }
         return message
     }
 }
@@ -158,6 +159,7 @@ extension CoordinationCodec {
             guard let name = ClusterSetting.Name(rawValue: setting.name) else { continue }
             settings.append(ClusterSetting(name: name, value: setting.value, version: version, writer: writer))
         }
-        return Catalogue(batches: try decode(message.batches), settings: settings)
+        return Catalogue(
+            batches: try decode(message.batches), settings: settings, watches: try decode(message.watches))
     }
 }

@@ -26,6 +26,7 @@ extension CoordinationCodec {
         var message = Ocr_V1_FingerprintMessage()
         message.byteCount = fingerprint.byteCount
         message.modifiedNanoseconds = fingerprint.modifiedNanoseconds
+        if let tag = fingerprint.tag { message.tag = Data(tag) }
         return message
     }
 
@@ -98,12 +99,14 @@ extension CoordinationCodec {
                 first: message.hasFirstPage ? message.firstPage : nil,
                 last: message.hasLastPage ? message.lastPage : nil),
             language: try language(message.language), priority: priority,
-            fingerprint: message.hasFingerprint ? decode(message.fingerprint) : nil,
+            fingerprint: message.hasFingerprint ? try decode(message.fingerprint) : nil,
             origin: try optionalNode(message.origin))
     }
 
-    package static func decode(_ message: Ocr_V1_FingerprintMessage) -> SourceFingerprint {
-        SourceFingerprint(byteCount: message.byteCount, modifiedNanoseconds: message.modifiedNanoseconds)
+    package static func decode(_ message: Ocr_V1_FingerprintMessage) throws(PacketError) -> SourceFingerprint {
+        guard message.tag.count <= Limits.sourceTagByteCount else { throw .malformed("tag of a file") }
+        return SourceFingerprint(
+            byteCount: message.byteCount, modifiedNanoseconds: message.modifiedNanoseconds, tag: Array(message.tag))
     }
 
     /// A specification under the key that follows from it: nobody can put a job in another one's place.

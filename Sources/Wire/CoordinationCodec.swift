@@ -45,6 +45,7 @@ package enum CoordinationCodec {
         case .keys(let list): envelope.keys = encode(list)
         case .keyAnswer(let answer): envelope.keyAnswer = encode(answer)
         case .catalogueDigest(let digest): envelope.catalogueDigest = digest
+        case .catalogueConfirmation(let digest): envelope.catalogueConfirmation = digest
         case .catalogue(let catalogue, let wantsAnswer):
             envelope.catalogue = encode(catalogue)
             envelope.catalogue.wantsAnswer = wantsAnswer
@@ -76,6 +77,7 @@ package enum CoordinationCodec {
         case .keys(let message): .keys(try decode(message, layout))
         case .keyAnswer(let message): .keyAnswer(try decode(message))
         case .catalogueDigest(let digest): .catalogueDigest(digest)
+        case .catalogueConfirmation(let digest): .catalogueConfirmation(digest)
         case .catalogue(let message): .catalogue(try decode(message), wantsAnswer: message.wantsAnswer)
         case .admit(let message): .admit(try decode(message))
         case .admitted(let message): .admitted(try decode(message))

@@ -12,15 +12,22 @@ package enum JobKeys {
         digest.update(batch.name)
         digest.update(UInt64(batch.generation))
         digest.update(source.bytes)
-        switch pages {
-        case .all:
-            digest.update(UInt64(0))
-        case .pages(let first, let last):
-            digest.update(UInt64(1))
-            digest.update(Int64(first))
-            digest.update(Int64(last))
-        }
+        digest.update(pages)
         return JobKey(digest.bits)
+    }
+}
+
+/// Makes the identity of a watch.
+package enum WatchKeys {
+    /// The first 128 bits of SHA-256 over batch, source and, of a folder, the node on which it is: the same path may be
+    /// another folder elsewhere.
+    package static func id(batch: BatchID, source: SourceReference, origin: NodeID) -> WatchID {
+        var digest = CanonicalDigest(domain: "watch/1")
+        digest.update(batch.name)
+        digest.update(UInt64(batch.generation))
+        digest.update(source.bytes)
+        if source.isPath { digest.update(origin.bits.bytes) }
+        return WatchID(digest.bits)
     }
 }
 
@@ -51,6 +58,17 @@ struct CanonicalDigest {
     }
 
     mutating func update(_ value: Int64) { update(UInt64(bitPattern: value)) }
+
+    mutating func update(_ pages: PageRange) {
+        switch pages {
+        case .all:
+            update(UInt64(0))
+        case .pages(let first, let last):
+            update(UInt64(1))
+            update(Int64(first))
+            update(Int64(last))
+        }
+    }
 
     var bits: Bits128 { Self.bits(of: hash.finalize()) }
 

@@ -1,7 +1,8 @@
 // Results as bytes: what the ledger stores, peers exchange and exports carry.
 //
 // Invariant: the digest covers what recognition decided and nothing else, so that two nodes that recognise the same
-// bytes with the same models agree; the node's name and the time it took are in the body only.
+// bytes with the same models agree; the node's name, the time it took and whose recognition it repeats are in the body
+// only.
 
 package import ClusterModel
 internal import Crypto
@@ -41,6 +42,8 @@ package enum ResultCodec {
         message.profileDigest = result.profileDigest
         message.node = .init(result.node.bits.bytes)
         message.milliseconds = UInt64(max(0, result.milliseconds))
+        message.filePageCount = UInt32(clamping: max(0, result.filePageCount ?? 0))
+        if let reused = result.reused { message.reused = .init(reused.bits.bytes) }
         let body: [UInt8]
         do {
             body = try message.serializedBytes()
@@ -75,12 +78,18 @@ package enum ResultCodec {
         guard let milliseconds = Int(exactly: message.milliseconds) else {
             throw ResultCodecError("a time of \(message.milliseconds) ms")
         }
+        let reused = message.hasReused ? Bits128(bytes: message.reused) : nil
+        guard !message.hasReused || reused != nil else {
+            throw ResultCodecError("a job's key of \(message.reused.count) bytes")
+        }
         var pages: [PageResult] = []
         pages.reserveCapacity(message.pages.count)
         for page in message.pages { pages.append(try decode(page)) }
         return JobResult(
             pages: pages, sourceSHA256: Array(message.sourceSha256), engine: message.engine, models: message.models,
-            profileDigest: message.profileDigest, node: NodeID(node), milliseconds: milliseconds)
+            profileDigest: message.profileDigest, node: NodeID(node), milliseconds: milliseconds,
+            filePageCount: message.filePageCount > 0 ? Int(message.filePageCount) : nil,
+            reused: reused.map(JobKey.init))
     }
 
     /// The digest that `encode` gives: equal for equal recognitions, whichever node made them.

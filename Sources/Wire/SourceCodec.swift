@@ -70,7 +70,7 @@ package enum SourceCodec {
         }
         return SourceQuestion(
             key: key, batch: batch, source: source, pages: pages,
-            fingerprint: request.hasFingerprint ? CoordinationCodec.decode(request.fingerprint) : nil,
+            fingerprint: request.hasFingerprint ? try CoordinationCodec.decode(request.fingerprint) : nil,
             isDigestOnly: request.digestOnly)
     }
 

@@ -9,20 +9,31 @@ package final class OpenedSource: Sendable {
     package let descriptor: CInt
     /// Who closes the descriptor; nil: this value.
     private let owner: (any AnyObject & Sendable)?
+    /// The job's result, where it is known without recognition: then nothing is handed to the worker.
+    package let answer: StoredResult?
 
     /// Takes over `descriptor`: a regular file or memory file opened for reading. Its offset is neither used nor moved.
     package init(descriptor: CInt) {
         self.descriptor = descriptor
         owner = nil
+        answer = nil
     }
 
     /// Lends a descriptor that `owner` keeps open as long as it lives.
     package init(descriptor: CInt, of owner: any AnyObject & Sendable) {
         self.descriptor = descriptor
         self.owner = owner
+        answer = nil
     }
 
-    deinit { if owner == nil { close(descriptor) } }
+    /// No image: the job's result is known.
+    package init(answer: StoredResult) {
+        descriptor = -1
+        owner = nil
+        self.answer = answer
+    }
+
+    deinit { if owner == nil, descriptor >= 0 { close(descriptor) } }
 }
 
 enum Descriptor {

@@ -33,11 +33,12 @@ extension Frame {
         case languages = 18
         case result = 19
         case failure = 20
+        case pageCount = 21
 
         var longestPayload: UInt32 {
             switch self {
             case .hello, .job, .ready, .languages: Frame.smallByteCount
-            case .page: 4
+            case .page, .pageCount: 4
             case .result: UInt32(Limits.resultByteCount) + 16
             case .failure: UInt32(Limits.failureDetailByteCount) + 2
             }
@@ -50,6 +51,7 @@ extension Frame {
         case .job: .job
         case .ready: .ready
         case .page: .page
+        case .pageCount: .pageCount
         case .languages: .languages
         case .result: .result
         case .failure: .failure
@@ -65,6 +67,7 @@ extension Frame {
         case .job(let request): request.write(to: &writer)
         case .ready(let ready): ready.write(to: &writer)
         case .page(let page): writer.integer(page)
+        case .pageCount(let count): writer.integer(count)
         case .languages(let names):
             writer.integer(UInt32(names.count))
             for name in names { writer.string(name) }
@@ -101,6 +104,7 @@ extension Frame {
             case .job: WorkerRequest(from: &reader).map(Frame.job)
             case .ready: WorkerReady(from: &reader).map(Frame.ready)
             case .page: reader.integer(UInt32.self).map(Frame.page)
+            case .pageCount: reader.integer(UInt32.self).map(Frame.pageCount)
             case .languages: languages(from: &reader)
             case .result: result(from: &reader)
             case .failure: failure(from: &reader)

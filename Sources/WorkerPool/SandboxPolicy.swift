@@ -8,6 +8,17 @@ package enum SandboxPolicy: UInt8, Hashable, Sendable {
     case enforced = 1
 }
 
+/// Directories that a worker may read besides its models: what poppler looks for when a PDF does not bring its own fonts.
+/// None holds a secret; all are opened only for such a page.
+package enum SandboxFonts {
+    package static let directories = [
+        // Fonts of the system, fontconfig's rules for choosing among them, and its index of them.
+        "/usr/share/fonts", "/usr/local/share/fonts", "/etc/fonts", "/usr/share/fontconfig", "/var/cache/fontconfig",
+        // Character maps of Chinese, Japanese and Korean fonts (poppler-data).
+        "/usr/share/poppler",
+    ]
+}
+
 /// What is in force in one worker, as it reports itself once it is ready.
 package struct SandboxReport: Hashable, Sendable {
     package var policy: SandboxPolicy

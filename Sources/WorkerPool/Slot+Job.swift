@@ -25,7 +25,12 @@ extension Slot {
             let isGivenBack = failure.code == .sourceUnreachable && (stopDeadline != nil || isInterrupted)
             finish(assignment, isGivenBack ? .returned : .failed(failure), began: began)
             return .survived
-        case .success(let opened): descriptor = opened.descriptor
+        case .success(let opened):
+            if let answer = opened.answer {
+                finish(assignment, .recognised(answer), began: began)
+                return .survived
+            }
+            descriptor = opened.descriptor
         }
         let request = WorkerRequest(
             key: assignment.key, language: assignment.specification.language, profile: assignment.profile,
@@ -42,16 +47,14 @@ extension Slot {
                 .died(slot: index, pid: worker.pid, job: nil, failure: death.failure(insideFrame: false)))
             let isGivenBack = shared.withLock { shared in
                 defer { shared.isInterrupted = false }
-                shared.running = nil
-                shared.statistics.job = nil
-                shared.statistics.jobStarted = nil
+                shared.endJob()
                 if !shared.isInterrupted { shared.queue.insert(assignment, at: 0) }
                 return shared.isInterrupted
             }
             if isGivenBack { callbacks.onOutcome(index, assignment, .returned, 0) }
             return .neverBegan
         }
-        switch awaitAnswer(worker, deadline: deadline) {
+        switch awaitAnswer(worker, of: assignment, deadline: deadline) {
         case .answered(let outcome):
             worker.jobs += 1
             finish(assignment, outcome, began: began)
@@ -74,8 +77,9 @@ extension Slot {
     }
 
     /// Returns with the worker idle (`answered`) or buried.
-    private func awaitAnswer(_ worker: WorkerChild, deadline: Int64) -> Answer {
+    private func awaitAnswer(_ worker: WorkerChild, of assignment: Assignment, deadline: Int64) -> Answer {
         var pageDeadline = deadline
+        var pageCount: Int?
         var page: UInt32 = 0
         while true {
             if isInterrupted {
@@ -91,10 +95,17 @@ extension Slot {
                 }
                 page = number
                 pageDeadline = MonotonicClock.deadline(after: configuration.hardDeadline)
+            case .frame(.pageCount(let count)):
+                guard assignment.specification.pages == .all, page == 0, pageCount == nil,
+                    PageSplit.isSplit(pageCount: Int(count)), count <= configuration.limits.pages
+                else { return .died(nonsense(worker, "\(count) pages where that is no answer")) }
+                pageCount = Int(count)
+                callbacks.onPageCount(index, assignment, Int(count))
             case .frame(.languages(let names)): shared.withLock { $0.statistics.languages = names }
             case .frame(.result(let result)):
                 guard callbacks.validate(result) else { return .died(nonsense(worker, "a malformed result")) }
-                return .answered(.recognised(result))
+                return .answered(
+                    pageCount.map { .recognisedInPart(result, pageCount: $0) } ?? .recognised(result))
             case .frame(.failure(let failure)): return .answered(.failed(failure))
             case .frame(let frame): return .died(nonsense(worker, "a message out of place (\(frame.kind))"))
             case .broken(let error): return .died(nonsense(worker, error.text))
@@ -120,9 +131,7 @@ extension Slot {
 
     private func finish(_ assignment: Assignment, _ outcome: WorkOutcome, began: Int64) {
         shared.withLock { shared in
-            shared.running = nil
-            shared.statistics.job = nil
-            shared.statistics.jobStarted = nil
+            shared.endJob()
             shared.isInterrupted = false
             shared.statistics.state = .idle
             if outcome != .returned { shared.statistics.jobsDone += 1 }

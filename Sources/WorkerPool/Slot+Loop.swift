@@ -45,9 +45,7 @@ extension Slot {
             guard shared.stopDeadline == nil, !shared.queue.isEmpty else { return nil }
             let assignment = shared.queue.removeFirst()
             shared.running = assignment
-            shared.statistics.state = .busy
-            shared.statistics.job = assignment.key
-            shared.statistics.jobStarted = Instant(nanoseconds: MonotonicClock.nanoseconds())
+            shared.statistics.begin(assignment, at: Instant(nanoseconds: MonotonicClock.nanoseconds()))
             return assignment
         }
     }

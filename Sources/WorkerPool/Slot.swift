@@ -31,6 +31,17 @@ final class Slot: Sendable {
         /// Whether the thread takes nothing any more.
         var hasEnded = false
         var thread: pthread_t?
+        /// Time in which the slot had a job that is over.
+        var busyNanoseconds: Int64 = 0
+
+        /// The job that was taken up is over, or back in the queue.
+        mutating func endJob() {
+            if let started = statistics.jobStarted {
+                busyNanoseconds += MonotonicClock.nanoseconds() - started.nanoseconds
+            }
+            running = nil
+            statistics.endJob()
+        }
     }
 
     let index: SlotIndex
@@ -121,6 +132,14 @@ final class Slot: Sendable {
                 statistics.cpuSeconds += ProcessFigures.cpuSeconds(of: pid)
             }
             return statistics
+        }
+    }
+
+    /// Time since the start in which the slot had a job, waiting for its image included, in nanoseconds.
+    var busyNanoseconds: Int64 {
+        shared.withLock { shared in
+            let running = shared.statistics.jobStarted.map { MonotonicClock.nanoseconds() - $0.nanoseconds }
+            return shared.busyNanoseconds + (running ?? 0)
         }
     }
 

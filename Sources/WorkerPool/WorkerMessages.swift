@@ -93,6 +93,8 @@ package enum Frame: Hashable, Sendable {
     case ready(WorkerReady)
     /// The number of the page whose recognition begins, counted from 1. Restarts the deadlines.
     case page(UInt32)
+    /// The file's pages, when it has more than one job is to cover; the answer is then that of its first part.
+    case pageCount(UInt32)
     /// Languages that the worker has loaded now; sent before an answer when they changed.
     case languages([String])
     case result(StoredResult)

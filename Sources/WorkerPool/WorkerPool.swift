@@ -10,6 +10,7 @@ package final class WorkerPool: Sendable {
         let openSource: @Sendable (Assignment) -> Result<OpenedSource, Failure>
         let validate: @Sendable (StoredResult) -> Bool
         let onOutcome: @Sendable (SlotIndex, Assignment, WorkOutcome, Int) -> Void
+        let onPageCount: @Sendable (SlotIndex, Assignment, Int) -> Void
         let onEvent: @Sendable (WorkerEvent) -> Void
     }
 
@@ -19,21 +20,25 @@ package final class WorkerPool: Sendable {
     /// - Parameters:
     ///   - openSource: opens a job's image. Runs on the slot's thread when the job is taken up, and may wait for the image
     ///     to arrive: no deadline runs yet. After `stop` it has to end soon, best with `source-unreachable`: then the job
-    ///     counts as given back.
+    ///     counts as given back. One with an `answer` ends the job with that result.
     ///   - validate: whether a result is well-formed; runs on the slot's thread.
     ///   - onOutcome: the outcome and the milliseconds since the job was taken up; on the slot's thread, or on the
     ///     caller's of `assign`, `cancelQueued` and `stop` for what never began. It may call `assign`.
+    ///   - onPageCount: the file of a job has so many pages, more than one job is to cover; on the slot's thread, before the
+    ///     job's outcome.
     ///   - onEvent: on the slot's thread.
     package init(
         _ configuration: WorkerPoolConfiguration,
         openSource: @escaping @Sendable (Assignment) -> Result<OpenedSource, Failure>,
         validate: @escaping @Sendable (StoredResult) -> Bool,
         onOutcome: @escaping @Sendable (SlotIndex, Assignment, WorkOutcome, Int) -> Void,
+        onPageCount: @escaping @Sendable (SlotIndex, Assignment, Int) -> Void = { _, _, _ in },
         onEvent: @escaping @Sendable (WorkerEvent) -> Void
     ) {
         precondition((1...Limits.workerCount).contains(configuration.slots), "slots out of range")
         let callbacks = Callbacks(
-            openSource: openSource, validate: validate, onOutcome: onOutcome, onEvent: onEvent)
+            openSource: openSource, validate: validate, onOutcome: onOutcome, onPageCount: onPageCount,
+            onEvent: onEvent)
         self.callbacks = callbacks
         slots = (0..<configuration.slots).map {
             Slot(index: SlotIndex($0), configuration: configuration, callbacks: callbacks)
@@ -88,6 +93,10 @@ package final class WorkerPool: Sendable {
     package func hasten() {
         for slot in slots { slot.requestStop(at: MonotonicClock.nanoseconds()) }
     }
+
+    /// Time since the start in which slots had a job, all slots together, in nanoseconds. Cheap: reads nothing of the
+    /// system.
+    package var busyNanoseconds: Int64 { slots.reduce(0) { $0 + $1.busyNanoseconds } }
 
     /// What every slot does now, in the order of the slots.
     package func statistics() -> [SlotStatistics] { slots.map { $0.statistics() } }

@@ -61,12 +61,16 @@ package struct SlotStatistics: Hashable, Sendable {
 
     package var state = State.starting
     package var pid: Int32?
+    /// What it works at, and what of it people are told.
     package var job: JobKey?
+    package var source: SourceReference?
+    package var jobLanguage: String?
     /// When the running job was handed over.
     package var jobStarted: Instant?
     package var jobsDone = 0
     /// Workers started after the first.
     package var restarts = 0
+    /// Those that the living worker has loaded.
     package var languages: [String] = []
     /// Of the living worker; 0 where it cannot be read.
     package var rssBytes = 0
@@ -74,4 +78,19 @@ package struct SlotStatistics: Hashable, Sendable {
     package var cpuSeconds = 0.0
 
     package init() {}
+
+    mutating func begin(_ assignment: Assignment, at now: Instant) {
+        state = .busy
+        job = assignment.key
+        source = assignment.specification.source
+        jobLanguage = assignment.specification.language
+        jobStarted = now
+    }
+
+    mutating func endJob() {
+        job = nil
+        source = nil
+        jobLanguage = nil
+        jobStarted = nil
+    }
 }

@@ -76,10 +76,10 @@ package enum WorkerProcess {
     private static func enter(_ policy: SandboxPolicy, tessdata: String) -> SandboxReport {
         guard policy == .enforced else { return SandboxReport(policy: .off) }
         var report = worker_sandbox_report()
-        tessdata.withCString { path in
-            var readable: [UnsafePointer<CChar>?] = [path]
-            worker_sandbox_enter(&readable, 1, &report)
-        }
+        let paths = ([tessdata] + SandboxFonts.directories).map { strdup($0) }
+        defer { for path in paths { free(path) } }
+        let readable = paths.map { UnsafePointer($0) }
+        worker_sandbox_enter(readable, readable.count, &report)
         return SandboxReport(
             policy: .enforced, landlockABI: Int(report.landlock_abi), seccomp: report.seccomp == 1,
             noNewPrivileges: report.no_new_privs == 1, noCapabilities: report.no_capabilities == 1,

@@ -29,6 +29,13 @@ package struct PageProgress: Hashable, Sendable {
         self.cpuLimitSeconds = cpuLimitSeconds
     }
 
+    /// Tells the node that the file has so many pages, that the first part of them is recognised, and that the others
+    /// are to be jobs of their own. Before the first page, of a job that covers the whole file.
+    package func counted(_ pageCount: Int) {
+        guard socket >= 0, pageCount > 0 else { return }
+        _ = Descriptor.writeAll(Frame.pageCount(UInt32(clamping: pageCount)).encoded, to: socket)
+    }
+
     /// - Parameter page: counted from 1, greater at every call of one job.
     package func pageStarted(_ page: Int) {
         guard socket >= 0, page > 0 else { return }

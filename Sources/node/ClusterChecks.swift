@@ -1,7 +1,7 @@
 // What `node doctor` checks of the way to other nodes: key, port, seeds, datagrams. Nothing here is changed.
 
 internal import ClusterModel
-internal import Configuration
+internal import ClusterConfiguration
 import Foundation
 import Glibc
 internal import Results

@@ -1,8 +1,9 @@
 // `node doctor`: is everything there that a node needs? Each line ok, warn or fail, with its cure.
 
 import ArgumentParser
+internal import CloudMetadata
 internal import ClusterModel
-internal import Configuration
+internal import ClusterConfiguration
 import Foundation
 import GRPCCore
 import Glibc
@@ -24,6 +25,11 @@ struct DoctorCommand: AsyncParsableCommand {
     @Argument(
         help: ArgumentHelp("Nodes to ask, HOST or HOST:PORT (default: the seeds of the file).", valueName: "seed"))
     var seeds: [String] = []
+    @Option(
+        name: .customLong("source"),
+        help: ArgumentHelp(
+            "Also list and read from a store or a web server: s3://bucket/prefix, http(s)://….", valueName: "url"))
+    var sources: [String] = []
     @Option(help: "Where the node keeps its ledger.") var dataDir: String?
     @Option(help: "The configuration file.") var config: String?
     @Flag(help: "Print one JSON document.") var json = false
@@ -75,6 +81,9 @@ struct DoctorCommand: AsyncParsableCommand {
         findings.append(disk(directory))
         findings.append(await node(directory))
         findings += await cluster(configuration, directory)
+        findings.append(
+            await CloudCheck.finding(configuration.cloud, environment: environment, machine: MachineIdentity()))
+        findings += await StoreChecks.findings(configuration, environment: environment, sources: sources)
         findings.append(clock())
         let cores = ProcessInfo.processInfo.activeProcessorCount
         findings.append(memory(configuration.workerCount(cores: cores)))

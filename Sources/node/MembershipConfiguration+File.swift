@@ -1,6 +1,6 @@
 // From [membership] of cluster.conf to what the core takes. What the file does not have keeps its default.
 
-package import Configuration
+package import ClusterConfiguration
 package import Membership
 
 extension MembershipConfiguration {

@@ -2,7 +2,7 @@
 
 import ArgumentParser
 internal import ClusterModel
-internal import Configuration
+internal import ClusterConfiguration
 import Glibc
 internal import NodeRuntime
 internal import WorkerPool

@@ -1,13 +1,14 @@
 // The flags that `node start` and `node join` share, and what becomes of them with cluster.conf and the environment.
 
 import ArgumentParser
+package import CloudMetadata
 internal import ClusterModel
-package import Configuration
+package import ClusterConfiguration
 import Foundation
 import Glibc
 internal import Logging
 internal import Membership
-internal import NodeRuntime
+package import NodeRuntime
 internal import OCR
 internal import WorkerPool
 
@@ -90,6 +91,8 @@ package struct RunOptions: ParsableArguments {
         options.replicas = configuration.cluster.replicaCount
         options.prefetchBytes = configuration.worker.prefetchByteCount
         options.spoolBytes = configuration.storage.spoolByteCount
+        options.stores = try StoreAccess.stores(configuration)
+        options.reusesResults = configuration.work.reuse == .on
         options.membership = MembershipConfiguration(configuration.membership)
         let place = try place(configuration, seeds: seeds, directory: directory) { access($0, F_OK) == 0 }
         options.seeds = place.seeds
@@ -98,6 +101,8 @@ package struct RunOptions: ParsableArguments {
         options.zone = place.zone
         options.logFile = configuration.log.file.isEmpty ? nil : StartCommand.absolute(configuration.log.file)
         options.keyFile = place.keyFile
+        options.cloud = try Self.cloud(
+            configuration.cloud, environment: ProcessInfo.processInfo.environment, machine: MachineIdentity())
         return options
     }
 
@@ -114,6 +119,39 @@ package struct RunOptions: ParsableArguments {
     func dataDirectory(_ configuration: NodeConfiguration) -> String {
         StartCommand.absolute(
             configuration.dataDirectory(flag: dataDir, environment: ProcessInfo.processInfo.environment))
+    }
+
+    /// Where to listen for notices of the machine's cloud; nil for nowhere. Throws `CommandFailure`.
+    package static func cloud(
+        _ settings: NodeConfiguration.CloudService, environment: [String: String], machine: MachineIdentity
+    ) throws -> CloudSettings? {
+        var provider = settings.provider
+        if let named = environment["NODE_CLOUD_PROVIDER"], !named.isEmpty {
+            guard let known = NodeConfiguration.CloudService.Provider(rawValue: named) else {
+                let names = NodeConfiguration.CloudService.Provider.allCases.map(\.rawValue).joined(separator: ", ")
+                throw CommandFailure(
+                    "NODE_CLOUD_PROVIDER '\(named)' is no cloud", hint: "one of \(names)",
+                    exitCode: ConfigurationError.exitCode)
+            }
+            provider = known
+        }
+        let endpoint = settings.metadataEndpoint.isEmpty ? nil : settings.metadataEndpoint
+        let cloud: Cloud?
+        switch provider {
+        case .none: return nil
+        case .auto: cloud = nil
+        case .ec2: cloud = .ec2
+        case .gcp: cloud = .gcp
+        case .azure: cloud = .azure
+        }
+        guard let place = CloudPlace.find(named: cloud, endpoint: endpoint, machine: machine) else {
+            guard let endpoint else { return nil }
+            throw CommandFailure(
+                "[cloud] metadata_endpoint is \(endpoint), but this machine's firmware names no cloud",
+                hint: "say whose it is: provider = \"ec2\", \"gcp\" or \"azure\"", exitCode: ConfigurationError.exitCode
+            )
+        }
+        return CloudSettings(place: place, poll: settings.poll, margin: settings.margin)
     }
 
     static func logLevel(_ configuration: NodeConfiguration) -> Logger.Level {

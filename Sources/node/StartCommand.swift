@@ -2,7 +2,7 @@
 
 import ArgumentParser
 internal import CWorkerSandbox
-internal import Configuration
+internal import ClusterConfiguration
 import Foundation
 import Glibc
 internal import Logging

@@ -40,6 +40,20 @@ struct DigestTests {
             ("no fingerprint", { $0.specification.fingerprint = nil }),
             ("size", { $0.specification.fingerprint = SourceFingerprint(byteCount: 5, modifiedNanoseconds: 5) }),
             ("time", { $0.specification.fingerprint = SourceFingerprint(byteCount: 4, modifiedNanoseconds: 6) }),
+            (
+                "tag",
+                {
+                    $0.specification.fingerprint = SourceFingerprint(
+                        byteCount: 4, modifiedNanoseconds: 5, tag: Array("\"1\"".utf8))
+                }
+            ),
+            (
+                "another tag",
+                {
+                    $0.specification.fingerprint = SourceFingerprint(
+                        byteCount: 4, modifiedNanoseconds: 5, tag: Array("\"2\"".utf8))
+                }
+            ),
             ("no origin", { $0.specification.origin = nil }),
             ("origin", { $0.specification.origin = NodeID(Bits128(high: 6, low: 8)) }),
             ("origin's first half", { $0.specification.origin = NodeID(Bits128(high: 7, low: 7)) }),

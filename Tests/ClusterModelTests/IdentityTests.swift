@@ -24,6 +24,32 @@ struct IdentityTests {
         #expect(SourceReference(text: text).text == text)
     }
 
+    @Test("of URLs, those of schemes that every node reads by itself are remote")
+    func remote() {
+        #expect(SourceReference(text: "s3://bucket/key").remoteScheme == .s3)
+        #expect(SourceReference(text: "http://host/a").remoteScheme == .http)
+        #expect(SourceReference(text: "https://host/a").remoteScheme == .https)
+        for text in ["/s3://a/b", "s3://", "S3://a/b", "ftp://a/b", "file:///a", ""] {
+            #expect(SourceReference(text: text).remoteScheme == nil, "\(text)")
+        }
+    }
+
+    @Test("tags tell whether a file has changed where there are some, else size and time")
+    func fingerprints() {
+        func file(_ size: Int64, _ time: Int64, _ tag: String? = nil) -> SourceFingerprint {
+            SourceFingerprint(byteCount: size, modifiedNanoseconds: time, tag: tag.map { Array($0.utf8) })
+        }
+        #expect(!file(1, 2).isOther(than: file(1, 2)) && file(1, 3).isOther(than: file(1, 2)))
+        #expect(!file(1, 3, "x").isOther(than: file(1, 2, "x")), "the same bytes, uploaded again")
+        #expect(file(1, 2, "y").isOther(than: file(1, 2, "x")) && file(3, 2, "x").isOther(than: file(1, 2, "x")))
+        #expect(file(1, 2, "x").isOther(than: file(1, 2)))
+        let ordered = [file(1, 1), file(1, 1, "a"), file(1, 1, "b"), file(1, 2), file(2, 0, "a")]
+        #expect(ordered.reversed().sorted() == ordered)
+        #expect(file(1, 1, "").tag == nil)
+        #expect(file(1, 1, String(repeating: "x", count: Limits.sourceTagByteCount)).tag?.count == 256)
+        #expect(file(1, 1, String(repeating: "x", count: Limits.sourceTagByteCount + 1)).tag == nil)
+    }
+
     @Test("a file URL is a path; a broken escape stays as it is")
     func fileURL() {
         #expect(SourceReference(text: "file:///a%20b%FF").bytes == Array("/a b".utf8) + [0xFF])

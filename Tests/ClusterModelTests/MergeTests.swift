@@ -26,7 +26,9 @@ struct Draw {
                 pages: [.all, .pages(first: 1, last: 2)][number(0..<2)], language: ["deu", "eng"][number(0..<2)],
                 priority: number(0..<2),
                 fingerprint: number(0..<2) == 0
-                    ? nil : SourceFingerprint(byteCount: Int64(number(0..<2)), modifiedNanoseconds: 0),
+                    ? nil
+                    : SourceFingerprint(
+                        byteCount: Int64(number(0..<2)), modifiedNanoseconds: 0, tag: [nil, [1], [2]][number(0..<3)]),
                 origin: node()),
             epoch: UInt32(number(0..<2)), outcome: outcome, attempts: attempts,
             runner: attempts > 0 ? node() : nil, failures: UInt32(number(0..<Int(attempts) + 1)), lastFailure: failure,

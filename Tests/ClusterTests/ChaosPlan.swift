@@ -104,8 +104,10 @@ struct ChaosPlan {
             actions.append((kill, .kill(Self.nodes.shuffled(using: &chance), downSeconds: down)))
             kill += scale.killInterval
         }
+        // What is accepted while there are fewer than three nodes around may have one copy: no disk is lost afterwards.
+        let loss = actions.first { $0.action == .destroy(lost) }?.at ?? 0
         for batch in 1..<max(1, scale.batches) {
-            actions.append((time * Double(batch) / Double(scale.batches), .submit))
+            actions.append((loss + 1 + (time - loss) * Double(batch - 1) / Double(scale.batches), .submit))
         }
         self.actions = actions.sorted { $0.at < $1.at }
     }

@@ -16,6 +16,9 @@ final class ChaosRun {
     private var restarts: [(at: ContinuousClock.Instant, node: Int)] = []
     private var drain: Drain?
     private var batches: [LabImages]
+    /// What is to be submitted, in order, and the command that submits the first of it.
+    private var submissions: [(images: LabImages, name: String, tries: Int)] = []
+    private var submission: LabCommand?
     /// What was done, and when.
     private(set) var journal: [String] = []
     private(set) var drainSeconds: Double?
@@ -51,13 +54,17 @@ final class ChaosRun {
             try await Task.sleep(for: .milliseconds(50))
         }
         let deadline = ContinuousClock.now + .seconds(scale.patience)
-        while drain != nil || !restarts.isEmpty {
+        while drain != nil || !restarts.isEmpty || !submissions.isEmpty {
             guard ContinuousClock.now < deadline else {
-                let report = await cluster.report()
-                throw LabError(description: "the drain does not end: \(drain?.attempts ?? [])\n" + report)
+                let left = "\(drain?.attempts ?? []), \(submissions.count) submissions"
+                throw LabError(description: "this does not end: \(left)\n" + (await cluster.report()))
             }
             try await attend()
             try await Task.sleep(for: .milliseconds(50))
+        }
+        // One that was killed last has only just been started.
+        for number in remaining {
+            try await cluster.eventually("n\(number) answers") { try await !cluster[number].status().isEmpty }
         }
         note("all faults are over")
     }
@@ -105,9 +112,9 @@ final class ChaosRun {
             try cluster[node].destroy()
         case .drain(let node): drain = Drain(node: node, begun: .now)
         case .submit:
+            // Beside the other faults, which may hold it up for as long as they last.
             let images = batches.removeFirst()
-            try await isRunning(1)
-            try await work.submit(images, as: "batch\(batches.count)", at: cluster[1])
+            submissions.append((images, "batch\(batches.count)", 0))
         }
     }
 
@@ -125,7 +132,32 @@ final class ChaosRun {
         for restart in restarts where restart.at <= .now { try cluster[restart.node].start() }
         restarts.removeAll { $0.at <= .now }
         if drain != nil { try attendDrain() }
+        try attendSubmission()
     }
+
+    /// The client at node 1 that submits: again until everything was answered for.
+    private func attendSubmission() throws {
+        guard let next = submissions.first else { return }
+        guard let command = submission else {
+            let node = try cluster[1]
+            if node.isRunning, !stopped.contains(1) {
+                submission = try work.beginSubmission(next.images, as: next.name, at: node)
+            }
+            return
+        }
+        guard !command.isRunning else { return }
+        submission = nil
+        if work.endSubmission(command, of: next.images, as: next.name) {
+            submissions.removeFirst()
+            return
+        }
+        let said = command.result.said.suffix(300)
+        note("submit: \(said)")
+        submissions[0].tries += 1
+        guard next.tries < Self.submissionTries else { throw LabError(description: "submit: \(said)") }
+    }
+
+    private static let submissionTries = 40
 
     /// The operator who drains: tries again until it is safe, then takes the machine away.
     private func attendDrain() throws {

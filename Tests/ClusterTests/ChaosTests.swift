@@ -5,7 +5,10 @@ import Foundation
 import Testing
 
 @Suite(
-    .serialized, .enabled(if: Places.isLong, "takes minutes: make test-long"),
+    .serialized,
+    .enabled(
+        if: Places.isLong || ProcessInfo.processInfo.environment["OCR_CHAOS_SEED"] != nil,
+        "takes minutes: make test-long"),
     .enabled(if: NetworkLab.isPossible, "needs root, ip and nft; the reason stands in the output"),
     .enabled("the corpus is not here") { Places.corpus != nil }, .timeLimit(.minutes(60)))
 struct ChaosTests {
@@ -89,6 +92,9 @@ struct ChaosTests {
             return jobs.count == pages.count
                 && reasons.count { $0.hasPrefix("source-unreachable") && $0.contains("n1") } == pages.count
         }
+        try await cluster.eventually("the status counts them") {
+            try await other.work("unreachable") == pages.count
+        }
         try origin.start()
         try await work.wait(at: other, seconds: 120)
         print(try await work.check(at: other, expected: expected), terminator: "")
@@ -123,10 +129,10 @@ struct ChaosTests {
         print("crash to running elsewhere: \((ContinuousClock.now - crashed) / .seconds(1)) s")
     }
 
-    /// Sources that a node's workers have now.
+    /// Jobs that a node's workers have now.
     private func running(on node: LabNode) async throws -> Set<String> {
         let rows = try await node.status()["nodes"] as? [[String: Any]] ?? []
         let slots = rows.first { $0["name"] as? String == node.name }?["slots"] as? [[String: Any]] ?? []
-        return Set(slots.compactMap { $0["source"] as? String })
+        return Set(slots.compactMap { $0["job"] as? String })
     }
 }

@@ -6,14 +6,18 @@ import Glibc
 import Testing
 
 @Suite(
-    .serialized, .enabled(if: Places.isLong, "takes minutes: make test-long"),
+    .serialized,
+    .enabled(
+        if: Places.isLong || ProcessInfo.processInfo.environment["OCR_CHAOS_SEED"] != nil,
+        "takes minutes: make test-long"),
     .enabled(if: NetworkLab.isPossible, "needs root, ip and nft; the reason stands in the output"),
     .enabled("the corpus is not here") { Places.corpus != nil }, .timeLimit(.minutes(60)))
 struct DrainTests {
     /// The data of drained machines is gone the moment that the command says so. What takes time is what runs, not what
     /// is held.
     @Test func `drained machines can be destroyed at once, one alone and half of all together`() async throws {
-        let finished = Places.isLong ? 170_000 : 2_000
+        // Of seven nodes each holds three sevenths: more than 100,000.
+        let finished = Places.isLong ? 240_000 : 2_000
         let pages = try LabImages.corpus(maximumSeconds: 0.3)
         let cluster = try await LabCluster(nodes: Places.isLong ? 7 : 5, configuration: LabRun.configuration)
         let expected = try await LabRun.expectation(of: pages, emptyFile: true, for: cluster.lab)
@@ -126,7 +130,10 @@ struct DrainTests {
         #expect(few.exitCode == 3, "\(few.said)")
         try await first.expect(0, "drain", "--force")
         try first.destroy()
-        try await cluster.eventually("n1 has left") { await cluster.allSee([1], "left", observers: [2]) }
+        // Destroyed this soon, it may not have said good-bye.
+        try await cluster.eventually("n1 is gone") {
+            await cluster.allSee([1], observers: [2]) { $0.state == "left" || $0.state == "dead" }
+        }
         print(try await work.check(at: second, expected: expected), terminator: "")
 
         // The last one.
@@ -162,7 +169,7 @@ struct DrainTests {
         let (origin, other) = try (cluster[1], cluster[2])
         let work = LabRun(in: cluster.lab)
         try await origin.expect(0, "pause", "--cluster")
-        let images = try LabImages(pages, copies: 0..<1, in: Self.privateDirectory(cluster.lab))
+        let images = try LabImages(pages, copies: 0..<2, in: Self.privateDirectory(cluster.lab))
         try await work.submit(images, as: "batch", at: origin, copies: 3)
         let refused = try await origin.run("drain", "--deadline", "5s")
         #expect(refused.exitCode == 3, "\(refused.said)")
@@ -179,7 +186,7 @@ struct DrainTests {
         try await other.expect(0, "resume", "--cluster")
         try await cluster.eventually("all jobs say that their files cannot be reached") {
             let jobs = try await other.run("jobs", "--batch", "batch", "--json").lines
-            return jobs.count == pages.count
+            return jobs.count == images.sources.count
                 && jobs.allSatisfy {
                     ($0["reason"] as? String)?.hasPrefix("source-unreachable") == true
                         && $0["outcome"] as? String == "pending"

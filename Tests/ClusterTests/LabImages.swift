@@ -91,6 +91,7 @@ final class LabRun {
     private let lab: NetworkLab
     private(set) var batches: [String] = []
     private var submissions: [String] = []
+    private var commands = 0
     private var sources: [String] = []
 
     /// So that a test takes the time of its own work and not that of whatever else the machine does.
@@ -100,18 +101,31 @@ final class LabRun {
 
     /// Submits images at a node as one batch, which must have so many copies.
     func submit(_ images: LabImages, as batch: String, at node: LabNode, copies: Int? = nil) async throws {
-        let path = "\(lab.directory)/submitted-\(submissions.count).json"
-        let arguments = ["submit", "--json", "--batch", batch, "--manifest", images.manifest]
-        let result = try await node.begin(arguments, within: 600, output: path).end()
-        guard result.exitCode == 0 else { throw LabError(description: "\(node.name): submit: \(result.said)") }
-        if let copies {
-            #expect(result.json["copies"] as? Int == copies, "\(result.said)")
+        let command = try beginSubmission(images, as: batch, at: node)
+        let result = try await command.end()
+        guard endSubmission(command, of: images, as: batch) else {
+            throw LabError(description: "\(node.name): submit: \(result.said)")
         }
-        if !batches.contains(batch) {
-            batches.append(batch)
-            sources += images.sources
-        }
-        submissions.append(path)
+        if let copies { #expect(result.json["copies"] as? Int == copies, "\(result.said)") }
+    }
+
+    /// Begins to submit images at a node as one batch.
+    func beginSubmission(_ images: LabImages, as batch: String, at node: LabNode) throws -> LabCommand {
+        commands += 1
+        return try node.begin(
+            ["submit", "--json", "--batch", batch, "--manifest", images.manifest], within: 1_800,
+            output: "\(lab.directory)/submitted-\(commands).json")
+    }
+
+    /// Takes what a submission that has ended says. Returns whether everything was answered for: else it is to be begun
+    /// again.
+    func endSubmission(_ command: LabCommand, of images: LabImages, as batch: String) -> Bool {
+        let result = command.result
+        if result.json["batch"] != nil { submissions.append(command.output) }
+        guard result.exitCode == 0 else { return false }
+        batches.append(batch)
+        sources += images.sources
+        return true
     }
 
     /// Compares what a node exports of all batches with what a lone node made of the same pages; the checker decides.

@@ -45,6 +45,38 @@ struct DrainTests {
         }
     }
 
+    @Test("Who starts again while the only other one drains waits for what that one has ended")
+    func restartBesideDrain() throws {
+        let cluster = try filled(2, replicas: 2)
+        let (leaving, returning) = (cluster.members[0], cluster.members[1])
+        try cluster.crash(returning)
+        try cluster.finishAll()
+        try drain(leaving, in: cluster)
+        #expect(try cluster.record(1, at: leaving)?.outcome == .done)
+        #expect(try cluster.record(1, at: returning)?.outcome == .pending)
+        try cluster.restart(returning)
+        #expect(returning.running.isEmpty)
+        try cluster.advance(.seconds(30))
+        #expect(leaving.core.snapshot.drain?.phase == .safe)
+        #expect(returning.running.isEmpty)
+        for number in 0..<60 { #expect(try cluster.record(number, at: returning)?.outcome == .done) }
+    }
+
+    @Test("Two nodes that take each other for nodes that go fall silent")
+    func mutualDoubt() throws {
+        let cluster = try filled(2, replicas: 2)
+        let (first, second) = (cluster.members[0], cluster.members[1])
+        try cluster.finishAll()
+        for (member, other) in [(first, second), (second, first)] {
+            var view = cluster.view(of: member)
+            for index in view.indices where view[index].id == other.id { view[index].standing = .failing }
+            try cluster.step(member, [.members(view)])
+        }
+        try cluster.advance(.seconds(60))
+        let digests = cluster.sent.count { if case .catalogueDigest = $0.message { true } else { false } }
+        #expect(digests < 40)
+    }
+
     @Test("While nobody confirms, it is not safe, and says what is left")
     func notSafe() throws {
         let cluster = try filled()
@@ -77,6 +109,61 @@ struct DrainTests {
         try cluster.finishAll()
         try cluster.advance(.seconds(30))
         for number in 0..<60 { #expect(try cluster.holders(of: number).filter(\.isUp).count == 3) }
+    }
+
+    @Test("What only leaving nodes hold goes first, and to one replica of each shard")
+    func onlyCopiesFirst() throws {
+        let cluster = try MiniCluster(6)
+        try cluster.open(at: cluster.members[0])
+        try cluster.submit(0..<600, at: cluster.members[0])
+        for member in cluster.members { for running in member.running { try cluster.end(running, at: member) } }
+        let leaving = cluster.replicaSet(of: 0)
+        let members = cluster.members.filter { leaving.contains($0.id) }
+        let endangered = (0..<600).filter { Set(cluster.replicaSet(of: $0)) == Set(leaving) }
+        #expect(leaving.count == 3 && endangered.count > 20)
+        for member in members { cluster.standings[member.id] = .draining }
+        cluster.sent = []
+        for member in members {
+            try cluster.step(member, [.drain(DrainOrder(mode: .leave, deadline: .seconds(60)))])
+        }
+        try cluster.tellMembers()
+        for member in members { for running in member.running { try cluster.end(running, at: member) } }
+        try cluster.advance(.seconds(8))
+        for member in members { #expect(member.core.snapshot.drain?.phase == .safe) }
+        let receivers = Dictionary(
+            uniqueKeysWithValues: endangered.map { (MiniCluster.key($0), cluster.replicaSet(of: $0)[0]) })
+        for member in members {
+            // What went to whom by hand-over, in order.
+            let copies = cluster.sent.flatMap { entry -> [(to: NodeID, key: JobKey)] in
+                guard entry.from == member.id, case .copies(let batch) = entry.message else { return [] }
+                return batch.copies.filter { $0.sequence == 0 }.map { (entry.to, $0.record.key) }
+            }
+            let firsts = copies.indices.filter { receivers[copies[$0].key] == copies[$0].to }
+            let others = copies.indices.filter { receivers[copies[$0].key] != copies[$0].to }
+            if let last = firsts.last, let first = others.first { #expect(last < first) }
+        }
+        // Gone with their disks: those that stay have everything.
+        for member in members {
+            member.isUp = false
+            cluster.left.insert(member.id)
+        }
+        try cluster.tellMembers()
+        try cluster.finishAll()
+        for number in 0..<600 { #expect(try cluster.record(number, at: cluster.primary(of: number))?.outcome == .done) }
+    }
+
+    @Test("A few thousand only copies are handed over in two rounds")
+    func manyOnlyCopies() throws {
+        let cluster = try MiniCluster(2, replicas: 1)
+        try cluster.open(at: cluster.members[0])
+        for first in stride(from: 0, to: 4_000, by: 500) {
+            try cluster.submit(first..<first + 500, at: cluster.members[0])
+        }
+        let leaving = cluster.members[0]
+        try drain(leaving, in: cluster)
+        for running in leaving.running { try cluster.end(running, at: leaving) }
+        try cluster.advance(.seconds(2))
+        #expect(leaving.core.snapshot.drain?.phase == .safe)
     }
 
     @Test("Running jobs that do not end are interrupted near the deadline and run elsewhere")
@@ -256,5 +343,31 @@ struct ReadOnlyTests {
         }
         #expect(after == before)
         #expect(failing.running.isEmpty)
+    }
+
+    @Test("It can be drained: what others say that they hold is proof enough")
+    func drains() throws {
+        let cluster = try MiniCluster(4, replicas: 2)
+        let failing = cluster.members[1]
+        try cluster.open(at: failing)
+        cluster.cuts = Set(cluster.members.map { [failing.id, $0.id] })
+        let numbers = (0..<40).filter { cluster.primary(of: $0) === failing }
+        try cluster.submit(numbers, at: failing)
+        cluster.standings[failing.id] = .failing
+        try cluster.makeReadOnly(failing)
+        try cluster.step(failing, [.drain(DrainOrder(mode: .leave, deadline: .seconds(60)))])
+        try cluster.tellMembers()
+        try cluster.advance(.seconds(5))
+        let progress = try #require(failing.core.snapshot.drain)
+        #expect(progress.phase == .pushing && progress.jobsLeft == numbers.count)
+        #expect(failing.core.nextDeadline.map { $0 > cluster.now } == true, "it waits, and does not spin")
+        cluster.cuts = []
+        try cluster.advance(.seconds(30))
+        #expect(failing.core.snapshot.drain?.phase == .safe)
+        failing.isUp = false
+        cluster.left.insert(failing.id)
+        try cluster.tellMembers()
+        try cluster.finishAll()
+        for number in numbers { #expect(try cluster.record(number, at: cluster.primary(of: number))?.outcome == .done) }
     }
 }

@@ -92,6 +92,50 @@ struct StealingTests {
         #expect(asks > 0)
     }
 
+    @Test("A node that is told not to steal asks nobody, can be stolen from, and asks at once when it may again")
+    func forbidden() throws {
+        let cluster = try MiniCluster(2, replicas: 2, slots: 2)
+        let (busy, idle) = (cluster.members[0], cluster.members[1])
+        try cluster.open(at: busy)
+        try cluster.step(idle, [.setStealing(false)])
+        #expect(!idle.core.snapshot.isStealing && busy.core.snapshot.isStealing)
+        var numbers: [Int] = []
+        while numbers.count < 44 { numbers.append(cluster.number(withPrimary: busy, after: numbers.last ?? -1)) }
+        try cluster.advance(.seconds(3))
+        try cluster.submit(numbers, at: busy)
+        func asks(_ member: MiniCluster.Member) -> Int {
+            cluster.sent.count { if case .steal = $0.message { $0.from == member.id } else { false } }
+        }
+        for _ in 0..<10 {
+            try cluster.tellLoads()
+            try cluster.advance(.seconds(1))
+        }
+        #expect(asks(idle) == 0 && idle.core.snapshot.held == 0)
+        try cluster.finishAll()
+        // Its own work is done by it, and by others.
+        var last = numbers.last ?? 0
+        func next(_ primary: MiniCluster.Member) -> [Int] {
+            (0..<44).map { _ in
+                last = cluster.number(withPrimary: primary, after: last)
+                return last
+            }
+        }
+        try cluster.submit(next(idle), at: idle)
+        #expect(idle.running.count > 0)
+        try cluster.tellLoads()
+        #expect(busy.core.snapshot.held > 0)
+        try cluster.finishAll()
+        numbers = next(busy)
+        try cluster.submit(numbers, at: busy)
+        try cluster.tellLoads()
+        #expect(asks(idle) == 0 && idle.core.counters.stolenIn == 0)
+        try cluster.step(idle, [.setStealing(true)])
+        #expect(asks(idle) == 1)
+        try cluster.finishAll()
+        #expect(idle.core.counters.stolenIn > 0)
+        for number in numbers { #expect(try cluster.record(number, at: busy)?.outcome == .done) }
+    }
+
     @Test("A grant that arrives twice is taken once, a request that arrives twice is answered once")
     func doubled() throws {
         let (cluster, victim, thief, numbers) = try uneven(44)
@@ -198,7 +242,9 @@ struct StealingTests {
             let failure = Failure(.sourceUnreachable, "its file is on scan-3, which cannot be reached")
             try cluster.end(running, at: member, .failed(failure))
             #expect(try cluster.record(number, at: node)?.reason == failure)
+            #expect(node.core.snapshot.unreachable == 1 && node.core.snapshot.deferred == 1)
             try cluster.advance(.seconds(25))
+            #expect(node.core.snapshot.unreachable == 0)
         }
         let record = try #require(try cluster.record(number, at: node))
         #expect(record.outcome == .pending && record.failures == 0 && record.attempts <= 3)

@@ -135,13 +135,14 @@ struct FakeNode: Sendable {
     ///   - known: jobs whose records are here.
     init(
         _ number: UInt64, in network: FakeNetwork, spool: Spool? = nil, replicas: [NodeID] = [],
-        maximumBytes: Int = 1 << 20, origins: Set<JobKey> = [], known: [JobKey: JobSpecification] = [:]
+        maximumBytes: Int = 1 << 20, store: FakeStore = FakeStore(), origins: Set<JobKey> = [],
+        known: [JobKey: JobSpecification] = [:]
     ) {
         let id = nodeID(number)
         self.id = id
         self.spool = spool
         resolver = SourceResolver(
-            node: id, maximumBytes: maximumBytes, spool: spool, peers: network,
+            node: id, maximumBytes: maximumBytes, spool: spool, peers: network, remotes: store,
             neighbourhood: SourceResolver.Neighbourhood(
                 replicas: { _ in replicas }, name: { "scan-\($0.bits.low)" }))
         let server = SourceServer(

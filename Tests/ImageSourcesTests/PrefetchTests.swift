@@ -47,6 +47,79 @@ import Testing
         try prefetcher.settle { $0.heldBytes == 0 }
     }
 
+    @Test func `parts of one file are fetched once, and their memory is counted once`() throws {
+        let gate = Gate()
+        network.change { state in state.atRead = { _ in gate.pass() } }
+        let prefetcher = prefetcher(budget: 4_000)
+        defer { prefetcher.stop() }
+        let first = try job(1, 3_000)
+        let parts = (1...6).map { assignment($0, first.specification) }
+        for part in parts { prefetcher.expect(part) }
+        try gate.await(1)
+        // A slot stands for a part that is not the one under way.
+        var opened: Later<Result<ResolvedSource, Failure>>? = Later { prefetcher.open(parts[5]) }
+        try prefetcher.settle { $0.waits == 1 }
+        gate.open()
+        var held = [try #require(opened).get().get()]
+        opened = nil
+        for part in parts.dropLast() { held.append(try prefetcher.open(part).get()) }
+        for source in held { #expect(bytes(source) == pattern(3_000)) }
+        #expect(network.fetches.count == 1)
+        #expect(prefetcher.figures().sharedCount == 5)
+        #expect(prefetcher.figures().heldBytes == 3_000)
+        held = []
+        try prefetcher.settle { $0.heldBytes == 0 }
+        // Nobody holds it any more: a part that comes later fetches it again.
+        #expect(try bytes(prefetcher.open(assignment(7, first.specification)).get()) == pattern(3_000))
+        #expect(network.fetches.count == 2)
+    }
+
+    @Test func `a part whose fetch is called off leaves the file to the next one`() throws {
+        let gate = Gate()
+        network.change { state in state.atRead = { if $0.key == jobKey(1) { gate.pass() } } }
+        let prefetcher = prefetcher(budget: 1 << 20)
+        defer {
+            gate.open()
+            prefetcher.stop()
+        }
+        let first = try job(1, 3_000)
+        prefetcher.expect(first)
+        try gate.await(1)
+        let second = assignment(2, first.specification)
+        let opened = Later { prefetcher.open(second) }
+        try prefetcher.settle { $0.waits == 1 }
+        prefetcher.discard(first)
+        gate.open()
+        #expect(try bytes(opened.get().get()) == pattern(3_000))
+        #expect(network.fetches.count == 2)
+    }
+
+    @Test func `an image is prepared before its slot gets it, whoever fetches it, with the digest of its bytes`() throws
+    {
+        _ = FakeNode(1, in: network, origins: Set((0..<200).map(jobKey)))
+        let digests = Mutex<[JobKey: [SourceDigest?]]>([:])
+        let prefetcher = SourcePrefetcher(
+            FakeNode(2, in: network).resolver, budgetBytes: 1 << 20,
+            prepare: { assignment, source, _ in
+                let digest = source.digest(of: assignment.specification.source)
+                digests.withLock { $0[assignment.key, default: []].append(digest) }
+            })
+        prefetcher.start(threadCount: 1)
+        defer { prefetcher.stop() }
+        let ahead = try job(1, 3_000)
+        prefetcher.expect(ahead)
+        try prefetcher.settle { $0.fetchedCount == 1 }
+        for job in [ahead, try job(2, 3_000)] {
+            let source = try prefetcher.open(job).get()
+            let prepared = digests.withLock { $0[job.key] }
+            #expect(prepared == [source.digest(of: job.specification.source)])
+            #expect(prepared?[0] != nil)
+        }
+        let missing = assignment(3, specification("/nowhere", origin: nodeID(1)))
+        #expect(throws: Failure.self) { try prefetcher.open(missing).get() }
+        #expect(digests.withLock { $0.count } == 2)
+    }
+
     @Test func `a slot waits for the fetch that is under way, and does not begin another`() throws {
         let gate = Gate()
         network.change { state in state.atRead = { _ in gate.pass() } }

@@ -19,7 +19,7 @@ import Testing
     ) -> SourceServer {
         SourceServer(
             SourceResolver(
-                node: nodeID(1), maximumBytes: 10_000, spool: spool, peers: network,
+                node: nodeID(1), maximumBytes: 10_000, spool: spool, peers: network, remotes: FakeStore(),
                 neighbourhood: SourceResolver.Neighbourhood(replicas: { _ in [] }, name: { "\($0)" }),
                 directories: directories),
             jobs: SourceServer.Jobs(isOrigin: { origins.contains($0) }, specification: { known[$0] }))

@@ -139,22 +139,24 @@ import Testing
 
     @Test func `a sweep removes what its job does not need any more, and keeps what it does not know`() throws {
         let spool = try spool()
-        for number in UInt64(1)...3 { try spool.put(number, fingerprint, [1]) }
+        for number in UInt64(1)...4 { try spool.put(number, fingerprint, [1]) }
         var asked: [JobKey] = []
-        let needs: [JobKey: Spool.Need] = [jobKey(1): .pending, jobKey(2): .ended, jobKey(3): .unknown]
-        let removed = try spool.sweep(minimumAge: .zero) { key, given in
+        let needs: [JobKey: Spool.Need] = [
+            jobKey(1): .pending, jobKey(2): .ended, jobKey(3): .unknown, jobKey(4): .stale,
+        ]
+        let removed = try spool.sweep { key, given in
             asked.append(key)
             #expect(given == fingerprint)
             return needs[key] ?? .pending
         }
         #expect(removed == 1)
-        #expect(asked == [jobKey(1), jobKey(2), jobKey(3)])
-        #expect(spool.copies.map(\.key) == [jobKey(1), jobKey(3)])
-        #expect(spool.usage == (2, 2))
-        #expect(files.count == 2)
-        // The young ones are not even asked for.
-        #expect(try spool.sweep { _, _ in .ended } == 0)
-        #expect(try spool.sweep(minimumAge: .zero) { _, _ in .ended } == 2)
+        #expect(asked == [jobKey(1), jobKey(2), jobKey(3), jobKey(4)])
+        // A young one that nobody knows may only be here before its job.
+        #expect(spool.copies.map(\.key) == [jobKey(1), jobKey(3), jobKey(4)])
+        #expect(spool.usage == (3, 3))
+        #expect(files.count == 3)
+        #expect(try spool.sweep(staleAge: .zero) { key, _ in needs[key] ?? .pending } == 1)
+        #expect(try spool.sweep { _, _ in .ended } == 2)
     }
 
     @Test func `a copy that somebody has open survives its removal`() throws {

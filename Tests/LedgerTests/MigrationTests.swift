@@ -4,7 +4,7 @@ import Testing
 
 @testable import Ledger
 
-@Suite("A ledger of schema version 1")
+@Suite("A ledger of an earlier schema version")
 struct MigrationTests {
     let directory = TemporaryDirectory()
     private let layout = ShardLayout(exponent: 4)
@@ -114,5 +114,37 @@ struct MigrationTests {
         let migrated = try SQLConnection(path: directory.path + "/ledger.sqlite").text(schema)
         #expect(try migrated == SQLConnection(path: fresh.path + "/ledger.sqlite").text(schema))
         #expect(migrated?.contains("origins") == true)
+    }
+
+    @Test("of version 2 opens with what it held, and takes tags from then on")
+    func version2() throws {
+        try makeFile()
+        // The steps of that version, and nothing of today's.
+        let connection = try SQLConnection(path: directory.path + "/ledger.sqlite")
+        let migration = try #require(Schema.current.migrations[1])
+        try connection.transaction { () throws(LedgerError) in
+            try connection.execute(migration.sql)
+            try migration.completion(connection)
+            try connection.execute("PRAGMA user_version = 2")
+        }
+        #expect(
+            try connection.text("SELECT group_concat(name) FROM pragma_table_info('records')")?.contains("tag") == false
+        )
+        let ledger = try SQLiteLedger(directory: directory.path, layout: layout)
+        #expect(ledger.opening == LedgerOpening(wasClosedCleanly: true, migratedFrom: 2))
+        var record = try #require(try ledger.record(key(1)))
+        #expect(record.specification.fingerprint == SourceFingerprint(byteCount: 10, modifiedNanoseconds: 20))
+        record.epoch += 1
+        record.attempts = 0
+        record.specification.fingerprint = SourceFingerprint(
+            byteCount: 10, modifiedNanoseconds: 20, tag: Array("\"9b2c\"".utf8))
+        try ledger.begin()
+        _ = try ledger.merge(record, result: nil)
+        try ledger.commit()
+        try ledger.close()
+        let again = try SQLiteLedger(directory: directory.path, layout: layout)
+        #expect(try again.record(key(1)) == record)
+        #expect(try LedgerReader(directory: directory.path).record(key(1))?.record == record)
+        #expect(again.opening == LedgerOpening(wasClosedCleanly: true))
     }
 }

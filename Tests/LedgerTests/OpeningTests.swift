@@ -65,7 +65,9 @@ struct OpeningTests {
         try alter("PRAGMA user_version = 7")
         let error = error { _ = try SQLiteLedger(directory: path) }
         #expect(error?.kind == .newerSchema)
-        #expect(error?.message.contains("version 7") == true && error?.message.contains("up to 2") == true)
+        #expect(
+            error?.message.contains("version 7") == true
+                && error?.message.contains("up to \(Schema.current.version)") == true)
         #expect(error?.hint.isEmpty == false)
     }
 
@@ -78,15 +80,15 @@ struct OpeningTests {
         try old.close()
         var options = LedgerOptions()
         options.schema = Schema(
-            version: 4, creation: "",
-            migrations: [2: "CREATE TABLE added(a INTEGER); INSERT INTO added VALUES (1)", 3: "nonsense"])
+            version: 5, creation: "",
+            migrations: [3: "CREATE TABLE added(a INTEGER); INSERT INTO added VALUES (1)", 4: "nonsense"])
         #expect(error { _ = try SQLiteLedger(directory: path, options: options) }?.kind == .other)
         let connection = try SQLConnection(path: path + "/ledger.sqlite")
-        #expect(try connection.integer("PRAGMA user_version") == 3)
+        #expect(try connection.integer("PRAGMA user_version") == 4)
         options.schema = Schema(
-            version: 4, creation: "", migrations: [2: "not run again", 3: "ALTER TABLE added ADD COLUMN b INTEGER"])
+            version: 5, creation: "", migrations: [3: "not run again", 4: "ALTER TABLE added ADD COLUMN b INTEGER"])
         let new = try SQLiteLedger(directory: path, options: options)
-        #expect(new.opening.migratedFrom == 3)
+        #expect(new.opening.migratedFrom == 4)
         #expect(try new.connection.integer("SELECT count(*) FROM added WHERE b IS NULL") == 1)
         #expect(try Observation(new) == Observation(model))
     }

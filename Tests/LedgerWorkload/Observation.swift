@@ -62,6 +62,9 @@ package struct Observation: Hashable, Sendable {
         }
         try compare(ledger)
         for name in ["s0", "s1", "s2", "none"] { settings.append(try ledger.setting(name)) }
+        for prefix in ["s", "s1", "none"] {
+            for (name, value) in try ledger.settings(withPrefix: prefix) { settings.append("\(name)=\(value)") }
+        }
     }
 
     private mutating func compare(_ ledger: any Ledger) throws {

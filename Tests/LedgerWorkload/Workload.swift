@@ -11,7 +11,8 @@ package enum LedgerCall: Sendable {
     case owe(JobKey, NodeID)
     /// Acknowledges the n-th entry of a target's outbox, with a sequence that is off by `skew`.
     case acknowledge(NodeID, index: Int, skew: Int64)
-    case set(String, String)
+    /// Nil: the setting is removed.
+    case set(String, String?)
     case noteOrigin([JobKey], BatchID)
     /// Drops the records of these jobs by their stamps, which are off by `skew`.
     case drop([JobKey], skew: UInt64)
@@ -70,7 +71,9 @@ package struct Workload: Sendable {
                 target, index: Int.random(in: 0..<4, using: &random),
                 skew: Int.random(in: 0..<5, using: &random) == 0 ? 1 : 0)
         case 88..<92: return .dropRemoved(limit: Int.random(in: 1...8, using: &random))
-        case 92..<96: return .set("s\(Int.random(in: 0..<3, using: &random))", "v\(number)'\u{0}")
+        case 92..<96:
+            let name = "s\(Int.random(in: 0..<3, using: &random))"
+            return .set(name, Int.random(in: 0..<4, using: &random) == 0 ? nil : "v\(number)'\u{0}")
         default:
             // The third batch is removed now and then; a tombstone stays, and its jobs come again and are dropped again.
             let isRemoved = batch == Self.batchIDs[2] && Int.random(in: 0..<4, using: &random) == 0
@@ -93,7 +96,9 @@ package struct Workload: Sendable {
             pages: number % 3 == 0 ? .pages(first: number, last: number + 1) : .all,
             language: Self.languages[draw(0..<4)], priority: draw(-1..<2),
             fingerprint: number % 5 == 0
-                ? nil : SourceFingerprint(byteCount: Int64(draw(0..<2)), modifiedNanoseconds: 17),
+                ? nil
+                : SourceFingerprint(
+                    byteCount: Int64(draw(0..<2)), modifiedNanoseconds: 17, tag: [nil, [1], [2, 0]][draw(0..<3)]),
             origin: [nil, Self.node, Self.node, Self.targets[0]][draw(0..<4)])
         var outcome = Outcome.allCases[draw(0..<4)]
         if draw(0..<3) == 0 { outcome = .pending }
@@ -155,7 +160,7 @@ extension LedgerCall {
             let dropped = try ledger.drop(stamps + stamps.suffix(1))
             return "dropped \(dropped) \(try keys.map { key in try ledger.isOrigin(of: key) })"
         case .set(let name, let value):
-            try ledger.setSetting(name, to: value)
+            if let value { try ledger.setSetting(name, to: value) } else { try ledger.removeSetting(name) }
             return "set"
         }
     }

@@ -38,6 +38,24 @@ import Testing
         }
     }
 
+    @Test func `pings tell of this node until their target has answered one`() {
+        var driver = Driver(among: 4)
+        driver.respond = { MembershipEffect.answers(to: $0, silent: [4]) }
+        driver.run(for: .seconds(40))
+        var seen: [Int: [Bool]] = [:]
+        for sent in driver.sent {
+            guard case .ping(_, let target?) = sent.packet.kind, sent.to == driver.endpoint(of: target) else {
+                continue
+            }
+            let tells = sent.packet.updates.contains { $0.identity.id == Make.id(1) && $0.facts != nil }
+            seen[Int(target.bits.low), default: []].append(tells)
+        }
+        for (target, tells) in seen where target != 4 {
+            #expect(tells.count > 1 && tells == [true] + Array(repeating: false, count: tells.count - 1), "\(target)")
+        }
+        #expect(seen[4]?.allSatisfy { $0 } == true)
+    }
+
     /// SWIM §3.1: "each of these members ... on receiving an ack from M_j, forwards it to M_i".
     @Test func `an ack by an indirect path saves the member`() throws {
         var driver = Driver(among: 6)

@@ -1,7 +1,7 @@
 // What the doctor says about key, port, seeds and datagrams.
 
 import ClusterModel
-import Configuration
+import ClusterConfiguration
 import Foundation
 import Glibc
 import Testing

@@ -1,7 +1,7 @@
 // Flags and what becomes of them, without a running node.
 
 import ArgumentParser
-import Configuration
+import ClusterConfiguration
 import Foundation
 import Membership
 import Results

@@ -1,5 +1,7 @@
+import ClusterModel
 import Foundation
 import Glibc
+import ImageSources
 import Testing
 
 @Suite(.serialized)
@@ -148,6 +150,28 @@ struct NodeTests {
         #expect(rows.count == 7)
         #expect(rows.reduce(0) { $0 + (($1["attempts"] as? Int) ?? 0) } <= 8 + 1)
         #expect(node.log.contains("worker-killed"))
+    }
+
+    @Test func `a spooled file goes when its job has ended, and stays while it is pending`() throws {
+        let node = try RunningNode()
+        let source = samples + "/zxx_blank.tif"
+        #expect(node.command("submit", source, "--batch", "ended").exitCode == 0)
+        #expect(node.command("wait").exitCode == 0)
+        #expect(node.command("pause").exitCode == 0)
+        #expect(node.command("submit", source, "--batch", "pending").exitCode == 0)
+        // As if other nodes had left them here before they went.
+        let file = try FileSource.openFile(SourceReference(path: source), maximumBytes: .max).get().facts.fingerprint
+        let copies = try ["ended", "pending"].map { batch in
+            let job = try #require(node.command("jobs", "--batch", batch, "--json").lines.first?["job"] as? String)
+            let path = node.dataDirectory + "/spool/\(job)-\(file.byteCount)-\(file.modifiedNanoseconds)"
+            try FileManager.default.copyItem(atPath: source, toPath: path)
+            return path
+        }
+        node.kill(SIGKILL)
+        try node.start()
+        try node.wait("the first copy goes", seconds: 30) { !FileManager.default.fileExists(atPath: copies[0]) }
+        #expect(FileManager.default.fileExists(atPath: copies[1]))
+        #expect(node.log.contains("1 spooled files are not needed any more"))
     }
 
     @Test func `drain is refused on the last node, --restart stops it cleanly`() throws {

@@ -57,17 +57,20 @@ final class RunningNode {
     /// What stands before and after the flags that every node gets: `start`, or `join` with its seeds.
     var words: [String]
     var flags: [String]
+    /// Over that of the tests, for the node and for its commands.
+    var environment: [String: String]
 
     /// - Parameter waits: whether the node must answer before this returns.
     init(
         workers: Int = 2, configuration: String? = nil, words: [String] = ["start"], flags: [String] = [],
-        waits: Bool = true
+        environment: [String: String] = [:], waits: Bool = true
     ) throws {
         directory = NSTemporaryDirectory() + "node-test-" + String(UInt64.random(in: 0 ..< .max), radix: 36)
         dataDirectory = directory + "/data"
         self.workers = workers
         self.words = words
         self.flags = flags
+        self.environment = environment
         try FileManager.default.createDirectory(atPath: dataDirectory, withIntermediateDirectories: true)
         try (configuration ?? "").write(toFile: directory + "/test.conf", atomically: true, encoding: .utf8)
         try start(waits: waits)
@@ -87,6 +90,11 @@ final class RunningNode {
             "--data-dir", dataDirectory, "--config", directory + "/test.conf", "--workers", "\(workers)",
         ]
         started.arguments = words + usual + flags
+        // Wherever the tests run: what is not told to listen to a fake cloud listens to none.
+        let configured = (try? String(contentsOfFile: directory + "/test.conf", encoding: .utf8)) ?? ""
+        var variables = environment
+        if !configured.contains("[cloud]") { variables["NODE_CLOUD_PROVIDER"] = "none" }
+        started.environment = ProcessInfo.processInfo.environment.merging(variables) { $1 }
         let log = directory + "/node.log"
         if !FileManager.default.fileExists(atPath: log) {
             _ = FileManager.default.createFile(atPath: log, contents: nil)
@@ -137,6 +145,7 @@ final class RunningNode {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Places.binary)
         process.arguments = words + ["--data-dir", dataDirectory]
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         // Files, not pipes: a pipe that nobody reads would stop a command that prints much.
         let name = directory + "/" + String(UInt64.random(in: 0 ..< .max), radix: 36)
         for suffix in [".in", ".out", ".err"] {

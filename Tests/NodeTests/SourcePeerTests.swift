@@ -36,7 +36,7 @@ import Wire
 
     private func resolver(_ number: UInt64, _ peers: any SourcePeers, spool: Spool? = nil) -> SourceResolver {
         SourceResolver(
-            node: Self.id(number), maximumBytes: 10 << 20, spool: spool, peers: peers,
+            node: Self.id(number), maximumBytes: 10 << 20, spool: spool, peers: peers, remotes: NoStores(),
             neighbourhood: SourceResolver.Neighbourhood(replicas: { _ in [] }, name: { "scan-\($0.bits.low)" }))
     }
 
@@ -222,8 +222,21 @@ private struct SourcesOnly: PeerHandler {
     func lookUp(_: Ocr_V1_PeerLookUpRequest, peer: NodeID) async throws -> Ocr_V1_PeerLookUpResponse {
         throw Self.nothingElse
     }
+    func contents(_: Ocr_V1_ContentsRequest, peer: NodeID) async throws -> Ocr_V1_ContentsResponse {
+        throw Self.nothingElse
+    }
     func drain(
         _: Ocr_V1_DrainRequest, peer: NodeID, send: @escaping @Sendable (Ocr_V1_DrainProgress) async throws -> Void
     ) async throws { throw Self.nothingElse }
     func pause(_: Ocr_V1_PauseRequest, peer: NodeID) async throws -> Ocr_V1_PauseResponse { throw Self.nothingElse }
+}
+
+/// None of these tests reads a URL.
+private struct NoStores: RemoteSources {
+    func readRemote(
+        _ source: SourceReference, fingerprint: SourceFingerprint?, cancellation: SourceCancellation,
+        into sink: any SourceSink
+    ) -> Result<Void, Failure> {
+        .failure(Failure(.sourceUnreachable, "no store"))
+    }
 }

@@ -22,7 +22,8 @@ struct ImageFormatTests {
     @Test(
         "is told to people when it is no image",
         arguments: [
-            ("%PDF-1.4", "a PDF"), ("<!DOCTYPE html><p>", "an HTML page"), ("<?xml version='1.0'?><Error>", "XML"),
+            ("%!PS-Adobe-3.0", "PostScript"), ("<!DOCTYPE html><p>", "an HTML page"),
+            ("<?xml version='1.0'?><Error>", "XML"),
             ("/etc/passwd\n", "plain text"), ("P4ssw0rd", "plain text"), ("BMW is a car", "plain text"),
             ("\u{0}\u{1}", "it begins with 00 01"), ("PK\u{3}\u{4}", "a ZIP"), ("....ftypheic", "HEIC"),
         ])

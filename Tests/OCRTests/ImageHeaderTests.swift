@@ -1,4 +1,5 @@
 import ClusterModel
+import PageFiles
 import Testing
 
 @testable import OCR
@@ -33,6 +34,10 @@ struct ImageHeaderTests {
                 + big(width, 4) + big(height, 4) + big(0, 8) + big(3, 2)
         case .tiff:
             return TIFFBuilder().file([TIFFBuilder.Page(width: width, height: height)])
+        case .pdf:
+            // In points of 1/72 inch, rendered at 300 dpi.
+            return PDFBuilder.text(
+                pageCount: 1, mediaBox: "0 0 \(Double(width) * 0.24) \(Double(height) * 0.24)")
         }
     }
 

@@ -45,10 +45,17 @@ import Wire
         let lines = try scratch.text(export(.jsonl, "x.jsonl"))
         #expect(
             lines == #"""
-                {"job":"000102030405060708090a0b0c0d0e0f","source":"/scans/a/one, \"1\".png","batch":"b","page":1,"pages":2,"outcome":"done","language":"deu","text":"Grüße, \"Welt\"\n\f","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"sha256":"abababababababababababababababababababababababababababababababab","engine":"tesseract 5.3.0","models":"deu:1a2b3c4d","profile":"00ff","node":"n1","attempts":1,"milliseconds":12,"reason":null,"blank":false,"page_results":[{"page":1,"text":"Grüße, \"Welt\"\n","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"blank":false},{"page":2,"text":"","confidence":null,"words":0,"width":10,"height":20,"dpi":70,"rotation":0,"blank":true}]}
-                {"job":"100102030405060708090a0b0c0d0e0f","source":"file:///scans/a/b%0A%FF.png","batch":"b","page":null,"pages":null,"outcome":"failed","language":"eng","text":null,"confidence":null,"words":null,"width":null,"height":null,"dpi":null,"rotation":null,"sha256":null,"engine":null,"models":null,"profile":null,"node":null,"attempts":3,"milliseconds":null,"reason":"undecodable: no"}
+                {"job":"000102030405060708090a0b0c0d0e0f","source":"/scans/a/one, \"1\".png","batch":"b","page":1,"pages":2,"outcome":"done","language":"deu","text":"Grüße, \"Welt\"\n\f","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"sha256":"abababababababababababababababababababababababababababababababab","engine":"tesseract 5.3.0","models":"deu:1a2b3c4d","profile":"00ff","node":"n1","attempts":1,"milliseconds":12,"reason":null,"reused":null,"blank":false,"page_results":[{"page":1,"text":"Grüße, \"Welt\"\n","confidence":91.25,"words":2,"width":640,"height":480,"dpi":300,"rotation":90,"blank":false},{"page":2,"text":"","confidence":null,"words":0,"width":10,"height":20,"dpi":70,"rotation":0,"blank":true}]}
+                {"job":"100102030405060708090a0b0c0d0e0f","source":"file:///scans/a/b%0A%FF.png","batch":"b","page":null,"pages":null,"outcome":"failed","language":"eng","text":null,"confidence":null,"words":null,"width":null,"height":null,"dpi":null,"rotation":null,"sha256":null,"engine":null,"models":null,"profile":null,"node":null,"attempts":3,"milliseconds":null,"reason":"undecodable: no","reused":null}
 
                 """#)
+    }
+
+    @Test func `a job that has the result of another one names it`() throws {
+        var record = Self.records[0]
+        record.result?.reused = JobKey(Bits128(high: 0xAB, low: 1))
+        let line = try scratch.text(export(.jsonl, "reused.jsonl", [record]))
+        #expect(line.contains(#""reused":"00000000000000ab0000000000000001","#))
     }
 
     @Test func `CSV has the same columns, quoted as RFC 4180 says`() throws {
@@ -145,6 +152,28 @@ import Wire
         #expect(index[5].hasPrefix(#"{"file":null,"#))
         #expect(try scratch.names() == ["tree"])
         #expect(throws: ExportError.self) { try ExportFormat.text.makeSink(path: path) }
+    }
+
+    @Test func `a tree has one text for all parts of a file, in their order`() throws {
+        var records: [ExportRecord] = []
+        for (index, source) in ["/s/a.pdf", "/s/a.pdf", "/s/b.pdf", "/s/b.pdf"].enumerated() {
+            var record = Self.records[0]
+            record.job = "\(index)"
+            record.source = SourceReference(path: source)
+            record.page = index % 2 == 0 ? nil : 5
+            record.result?.pages[0].text = "part \(index)"
+            record.result?.filePageCount = 6
+            records.append(record)
+        }
+        let path = try export(.text, "tree", records)
+        #expect(try scratch.files(below: path) == ["a.pdf.txt", "b.pdf.txt", "index.jsonl"])
+        #expect(try scratch.text(path + Array("/a.pdf.txt".utf8)) == "part 0\u{0C}\u{0C}part 1\u{0C}")
+        #expect(try scratch.text(path + Array("/b.pdf.txt".utf8)) == "part 2\u{0C}\u{0C}part 3\u{0C}")
+        let index = try scratch.text(path + Array("/index.jsonl".utf8)).split(separator: "\n")
+        #expect(index.count == 4)
+        #expect(index[1].contains(#""file":"a.pdf.txt","job":"1""#) && index[1].contains(#""page":5"#))
+        let lines = try scratch.text(export(.jsonl, "x.jsonl", records))
+        #expect(lines.split(separator: "\n")[1].contains(#""page":5,"pages":6,"#))
     }
 
     @Test func `formats that are files cannot go to standard output`() {

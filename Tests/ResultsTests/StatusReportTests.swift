@@ -39,6 +39,7 @@ import Wire
         slot.state = "busy"
         slot.source = .init("/scans/a.png".utf8)
         slot.runningSeconds = 1.5
+        slot.language = "deu"
         node.slots = [slot]
         response.nodes = [node]
         return response
@@ -58,8 +59,8 @@ import Wire
                 box            alive   1/2        –     –       –       –    –     –
                 memory 91 MiB, up 1 h 1 min, sandbox seccomp+landlock
 
-                SLOT  STATE  DONE  FOR  SOURCE
-                   1  busy      –  2 s  /scans/a.png
+                SLOT  STATE  DONE  FOR  LANGUAGE  SOURCE
+                   1  busy      –  2 s  deu       /scans/a.png
 
                 """)
     }

@@ -143,6 +143,29 @@ import Wire
         #expect(coloured.replacing(#/\u{1B}\[\d+m/#, with: "") == plain)
     }
 
+    @Test func `what is reused, and what waits for images, is shown where it is known and matters`() {
+        var response = Self.response([Self.node(1), Self.node(2)])
+        response.work.done = 20
+        response.work.reused = 3
+        response.nodes[0].reused = 3
+        response.nodes[0].waitingSeconds = 61
+        response.nodes[0].waitingShare = 0.123
+        response.nodes[1].waitingShare = 0.019
+        let screen = StatusReport(response).screen(width: 200)
+        #expect(screen.contains("20 done (3 reused), "))
+        #expect(screen.contains("12.3 % waiting for images"))
+        #expect(!screen.contains("1.9 %"))
+        let detail = StatusReport(response).detail(width: 200)
+        #expect(detail.contains("12.3 % of the slots' time in the last minute, 1 min 1 s since the start"))
+        #expect(detail.contains("1,000 done (3 reused)"))
+        let json = StatusReport(response).json.line
+        #expect(json.contains(#""reused":3,"waiting_seconds":61.0,"waiting_share":0.123"#))
+        #expect(json.contains(#""reused":null,"waiting_seconds":null,"waiting_share":0.019"#))
+        #expect(json.contains(#""unreachable":null,"reused":3,"#))
+        response.nodes = [response.nodes[1]]
+        #expect(StatusReport(response).screen(width: 200).contains("waiting for images 1.9 %"))
+    }
+
     @Test func `JSON has what is known, and null for the rest`() {
         let json = StatusReport(Self.five).json.line
         #expect(json.contains(#""dropped_datagrams":{"replay":1,"truncated":0,"wrong-key":1203}"#))
@@ -158,6 +181,8 @@ import Wire
     @Test func `the detail of a node says what is known of it`() {
         var response = Self.five
         response.nodes = response.nodes.filter { $0.name == "scan-2" }
+        response.nodes[0].fetchedImages = 1_204
+        response.nodes[0].fetchedBytes = 3 << 30
         #expect(
             StatusReport(response).detail(width: 100) == """
                 name                scan-2
@@ -171,6 +196,7 @@ import Wire
                 zone                b
                 work                2 of 8 workers busy, 1.0 jobs/s
                 jobs                40 pending, – running, 2,000 done, 0 failed
+                images fetched      1,204, 3,072 MiB
                 worked off in       –
                 shards              – as primary, – held
                 stolen              – in, – out

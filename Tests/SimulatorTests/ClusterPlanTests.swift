@@ -34,6 +34,17 @@ import Testing
         }
     }
 
+    @Test func `watches that are begun, stopped and taken over under faults are the same everywhere afterwards`() {
+        var watchCount = 0
+        for seed in 1...(Self.isLong ? 500 : 25) as ClosedRange<UInt64> {
+            var plan = ClusterPlan(seed: seed)
+            plan.startsWatches = true
+            expectNothing(of: plan)
+            watchCount += plan.run().watchCount
+        }
+        #expect(watchCount > 10)
+    }
+
     @Test func `the same seed gives the same trace of whole nodes`() {
         let first = ClusterPlan(seed: 11).run()
         let second = ClusterPlan(seed: 11).run()

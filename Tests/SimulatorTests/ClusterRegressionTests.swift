@@ -34,6 +34,15 @@ import Testing
         Regression(4_427, nil, "an ended job was counted as copied to a replica that had just come"),
         Regression(5_249, nil, "a batch removed through a node that drained was there again"),
         Regression(5_416, nil, "the same, with nobody there when the node left"),
+        Regression(
+            15_690, nil, "a job went round between victim and thief: a return that came twice ended its next lease"),
+        Regression(1_336, nil, "a restarted node ran what a draining one had done, the only other one"),
+        Regression(4_164, nil, "gossip missed a member of six: for 20 s it did not know of one that had joined"),
+        Regression(312_355, nil, "two nodes that took each other for failing ones sent each other digests without end"),
+        Regression(3_021_353, nil, "the end of a job was the 32nd back-up of an epoch whose job ran nowhere"),
+        Regression(4_020_502, nil, "a new primary held a job from an earlier one that another thief renewed"),
+        Regression(5_002_566, nil, "all was said to be done while copies were on their way to a replica that was back"),
+        Regression(2_949, nil, "a restarted node that had found one peer forgot its debts to the others"),
     ]
 
     @Test(arguments: regressions) func `a seed that went wrong is in order`(_ regression: Regression) {

@@ -144,7 +144,6 @@ import Testing
     @Test func `manifests that are none are refused with what to do`() throws {
         for (content, word) in [
             ("", "empty"), ("name\na.png\n", "no column 'source'"), ("[{\"source\":1}]", "array"),
-            ("{\"sourceBucket\":\"b\",\"fileSchema\":\"x\"}", "S3 Inventory"),
         ] {
             let error = #expect(throws: SubmissionError.self) {
                 try Manifest.read(ByteSource(bytes: Array(content.utf8)), name: "m") { _ in true }

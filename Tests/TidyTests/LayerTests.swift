@@ -10,6 +10,7 @@ import Testing
     private static let layers: [String: Set<String>] = [
         "ClusterModel": [],
         "CMemoryFile": [],
+        "CInflate": [],
         "Wire": ["ClusterModel"],
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
@@ -19,24 +20,28 @@ import Testing
         "Ledger": ["ClusterModel"],
         "OCR": ["ClusterModel", "CTesseract"],
         "WorkerPool": ["ClusterModel", "CWorkerSandbox"],
+        "CloudMetadata": ["ClusterModel"],
+        "ObjectStorage": ["ClusterModel", "CloudMetadata"],
         "ImageSources": ["ClusterModel", "CMemoryFile"],
-        "Submission": ["ClusterModel"],
+        "Submission": ["CFolderFacts", "CInflate", "ClusterModel"],
         "Results": ["ClusterModel", "Ledger", "Wire"],
-        "Configuration": ["ClusterModel"],
+        "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [
             "ClusterModel", "Wire", "Membership", "Coordination", "Ledger", "OCR", "CTesseract", "WorkerPool",
-            "ImageSources", "Submission", "Results", "Configuration", "Transport",
+            "ImageSources", "ObjectStorage", "Submission", "Results", "ClusterConfiguration", "Transport",
+            "CloudMetadata",
         ],
         "node": [
             "ClusterModel", "Wire", "Membership", "Transport", "Coordination", "Ledger", "OCR", "WorkerPool",
-            "CWorkerSandbox", "ImageSources",
-            "Submission", "Results", "Configuration", "NodeRuntime",
+            "CWorkerSandbox", "CloudMetadata", "ImageSources", "ObjectStorage",
+            "Submission", "Results", "ClusterConfiguration", "NodeRuntime",
         ],
     ]
 
     /// Packages that are the business of a few targets only.
     private static let reserved: [String: Set<String>] = [
-        "TOMLKit": ["Configuration"],
+        "TOMLKit": ["ClusterConfiguration"],
+        "AsyncHTTPClient": ["CloudMetadata", "ObjectStorage"],
         "ArgumentParser": ["node", "simulate"],
         "GRDB": ["Ledger", "Results"],
         "GRDBSQLite": ["Ledger", "Results"],
@@ -92,7 +97,7 @@ import Testing
 
     @Test func `this test finds the sources it speaks of`() throws {
         let targets = Set(try SourceTree.swift().map(\.target))
-        #expect(targets.isSuperset(of: ["ClusterModel", "Configuration"]))
+        #expect(targets.isSuperset(of: ["ClusterModel", "ClusterConfiguration"]))
         let model = try #require(try SourceTree.swift().first { $0.path.hasSuffix("NodeConfiguration+Loading.swift") })
         #expect(Self.imports(of: model).map(\.module) == ["ClusterModel", "Glibc", "TOMLKit"])
     }

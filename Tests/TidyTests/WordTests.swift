@@ -25,7 +25,19 @@ import Testing
             "Sources/NodeRuntime/Cluster/PeerPost.swift", "Task.sleep",
             "pause before what a busy peer did not take is sent again"
         ),
+        (
+            "Sources/NodeRuntime/Watch/WatchSupervisor.swift", "Task.sleep",
+            "rate of looks at the catalogue and the members"
+        ),
+        (
+            "Sources/NodeRuntime/Watch/PrefixRunner.swift", "Task.sleep",
+            "pause between looks at a store, which tells nothing by itself"
+        ),
+        ("Sources/node/Commands/SubmitCommand+Watch.swift", "Task.sleep", "rate of questions for the first look"),
         ("Sources/NodeRuntime/AdminService+Status.swift", "Task.sleep", "rate of the progress messages"),
+        ("Sources/CloudMetadata/NoticeWatch.swift", "Task.sleep", "rate of looks at the metadata service"),
+        ("Sources/CloudMetadata/SmallExchange.swift", "Task.sleep", "bounds a request from its start to its last byte"),
+        ("Sources/ObjectStorage/HTTP/RetryPolicy.swift", "Task.sleep", "pause before a store is asked again"),
     ]
 
     private static func sources() throws -> [SourceTree.File] {

@@ -164,6 +164,13 @@ extension EchoHandler {
         return response
     }
 
+    func contents(_ request: Ocr_V1_ContentsRequest, peer: NodeID) async throws -> Ocr_V1_ContentsResponse {
+        try note(peer)
+        var response = Ocr_V1_ContentsResponse()
+        response.found = request.notes
+        return response
+    }
+
     func drain(
         _ request: Ocr_V1_DrainRequest, peer: NodeID,
         send: @escaping @Sendable (Ocr_V1_DrainProgress) async throws -> Void

@@ -117,7 +117,7 @@ import Wire
         try await withClients(keyring: ring) { clients in
             let start = ContinuousClock.now
             let handshake = await clients.probe(
-                Ocr_V1_ProbeRequest(), with: accepting.endpoint, member: nil, timeout: .milliseconds(300))
+                Ocr_V1_ProbeRequest(), with: accepting.endpoint, member: nil, timeout: .seconds(2))
             #expect(handshake.failureKind == .timedOut)
             #expect(handshake.failureText.contains("TLS handshake"), "\(handshake.failureText)")
             let dropped = await clients.probe(

@@ -215,6 +215,12 @@ import Wire
                 keys, from: endpoint, member: node(1), timeout: Loopback.patience
             ).get()
             #expect(jobs.jobs.count == 2)
+            var contents = Ocr_V1_ContentsRequest()
+            contents.notes = [Ocr_V1_ContentNote(), Ocr_V1_ContentNote()]
+            let echoed = try await clients.contents(
+                contents, from: endpoint, member: node(1), timeout: Loopback.patience
+            ).get()
+            #expect(echoed.found.count == 2)
             let paused = try await clients.pause(
                 Ocr_V1_PauseRequest(), at: endpoint, member: node(1), timeout: Loopback.patience
             ).get()
@@ -225,7 +231,7 @@ import Wire
                 offer, to: endpoint, member: node(1), timeout: Loopback.patience
             ).get()
             #expect(answer.wanted == [0, 1])
-            #expect(handler.work.withLock { $0.callers } == Array(repeating: node(2), count: 7))
+            #expect(handler.work.withLock { $0.callers } == Array(repeating: node(2), count: 8))
         }
     }
 

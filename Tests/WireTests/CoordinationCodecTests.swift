@@ -312,6 +312,16 @@ import WireDecoders
                 { $0.catalogue.settings = surplus(Ocr_V1_SettingMessage(), CoordinationCodec.settingCount) }
             ),
             (
+                "number of watches",
+                .catalogue(Catalogue(batches: [], watches: [generator.watch()]), wantsAnswer: false),
+                { $0.catalogue.watches = surplus($0.catalogue.watches[0], Limits.watchChunkCount) }
+            ),
+            (
+                "rules of a watch",
+                .catalogue(Catalogue(batches: [], watches: [generator.watch()]), wantsAnswer: false),
+                { $0.catalogue.watches[0].languageRules = surplus(Data([1]), Limits.watchRuleCount) }
+            ),
+            (
                 "number of batches", .catalogue(Catalogue(batches: [generator.batch()]), wantsAnswer: false),
                 { $0.catalogue.batches = surplus($0.catalogue.batches[0], Limits.catalogueChunkCount) }
             ),
@@ -496,6 +506,23 @@ import WireDecoders
             refusal(of: catalogue) { $0.catalogue.settings[0].version = .max }
                 == .malformed("version of a setting"))
         #expect(refusal(of: catalogue) { $0.catalogue.settings[0].writer = Data() } == .malformed("node id"))
+        let watched = CoordinationMessage.catalogue(
+            Catalogue(batches: [], watches: [generator.watch()]), wantsAnswer: false)
+        let spoilers: [(PacketError, (inout Ocr_V1_WatchMessage) -> Void)] = [
+            (.malformed("id of a watch"), { $0.id = Data(count: 15) }),
+            (.malformed("state of a watch"), { $0.state = 2 }),
+            (.malformed("state of a watch"), { $0.state = 256 }),
+            (.malformed("source of a watch"), { $0.source = Data(count: Limits.sourceByteCount + 1) }),
+            (.malformed("version of a watch"), { $0.version = .max }),
+            (.malformed("values of a watch"), { $0.intervalSeconds = 0 }),
+            (.malformed("values of a watch"), { $0.source = Data() }),
+            (.malformed("values of a watch"), { $0.queueURL = "a b" }),
+            (.malformed("node id"), { $0.origin = Data() }),
+            (.malformed("language"), { $0.language = "" }),
+        ]
+        for (expected, spoil) in spoilers {
+            #expect(refusal(of: watched) { spoil(&$0.catalogue.watches[0]) } == expected)
+        }
         #expect(
             refusal(of: copies(.pending)) { $0.copies.copies[0].sequence = -1 } == .malformed("sequence of a copy"))
     }

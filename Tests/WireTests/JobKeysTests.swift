@@ -25,6 +25,23 @@ import Wire
         #expect(Set(keys).count == keys.count)
     }
 
+    @Test func `everything that decides a recognition is in the key of its content`() {
+        func key(
+            _ first: UInt8 = 0, _ pages: PageRange = .all, _ language: String = "eng", _ profile: String = "00",
+            _ engine: String = "t", _ models: String = "eng:1"
+        ) -> ContentKey {
+            ContentKeys.key(
+                sourceSHA256: [first] + Array(repeating: 0, count: 31), pages: pages, language: language,
+                profileDigest: profile, engine: engine, models: models)
+        }
+        let keys = [
+            key(), key(1), key(0, .pages(first: 1, last: 1)), key(0, .all, "deu"), key(0, .all, "eng", "01"),
+            key(0, .all, "eng", "00", "u"), key(0, .all, "eng", "00", "t", "eng:2"),
+        ]
+        #expect(Set(keys).count == keys.count)
+        #expect(key() == key())
+    }
+
     @Test func `profiles and languages differ in their digest`() {
         let digests = [
             ProfileDigest.digest(of: .standard, language: "eng"), ProfileDigest.digest(of: .standard, language: "deu"),

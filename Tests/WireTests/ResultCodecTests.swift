@@ -18,13 +18,27 @@ import Wire
     @Test func `a result comes back as it was`() throws {
         let stored = try ResultCodec.encode(Self.result)
         #expect(try ResultCodec.decode(stored.body) == Self.result)
+        var reused = Self.result
+        reused.reused = JobKey(Bits128(high: 3, low: 4))
+        #expect(try ResultCodec.decode(ResultCodec.encode(reused).body) == reused)
+        // Field 9 with another length than 16.
+        #expect(throws: ResultCodecError.self) { try ResultCodec.decode(stored.body + [0x4A, 1, 0]) }
     }
 
-    @Test func `the digest is that of the recognition, not of the node or the time`() throws {
+    @Test func `the pages of the whole file come back, and do not change the digest`() throws {
+        var part = Self.result
+        part.filePageCount = 200
+        let stored = try ResultCodec.encode(part)
+        #expect(try ResultCodec.decode(stored.body) == part)
+        #expect(try stored.digest == ResultCodec.encode(Self.result).digest)
+    }
+
+    @Test func `the digest is that of the recognition, not of the node, the time or a reuse`() throws {
         let digest = try ResultCodec.encode(Self.result).digest
         var other = Self.result
         other.node = NodeID(Bits128(high: 7, low: 7))
         other.milliseconds = 1
+        other.reused = JobKey(Bits128(high: 3, low: 4))
         #expect(try ResultCodec.encode(other).digest == digest)
     }
 

@@ -20,7 +20,7 @@ import WorkerPool
                 key: JobKey(Bits128(high: .max, low: 0)), language: "", profile: .standard, pages: .all,
                 limits: ImageLimits(pixels: 1, bytes: 2, pages: 3, side: 4))),
         .ready(WorkerReady(sandbox: SandboxReport(policy: .enforced, landlockABI: 7, seccomp: true))),
-        .page(1_999), .languages(["deu+eng", "fra"]), .languages([]),
+        .page(1_999), .pageCount(200), .languages(["deu+eng", "fra"]), .languages([]),
         .result(StoredResult(digest: Bits128(high: 5, low: 6), body: [1, 2, 3])),
         .failure(Failure(.undecodable, "libpng: CRC error")),
     ]
@@ -40,7 +40,7 @@ import WorkerPool
     }
 
     @Test func `lengths beyond the bound of a kind are refused before their bytes arrive`() {
-        for kind: UInt8 in [1, 2, 16, 17, 18, 19, 20] {
+        for kind: UInt8 in [1, 2, 16, 17, 18, 19, 20, 21] {
             var reader = FrameReader()
             [0xFF, 0xFF, 0xFF, 0x7F, kind].withUnsafeBytes { reader.append($0) }
             #expect(throws: FrameError.tooLong(kind: kind, byteCount: 0x7FFF_FFFF)) { try reader.next() }

@@ -18,6 +18,8 @@ final class Mailbox: Sendable {
     struct Content: Sendable {
         var answers: [Answer] = []
         var events: [WorkerEvent] = []
+        /// Pages of files, by the numbers of their jobs.
+        var pageCounts: [UInt64: Int] = [:]
 
         func answer(to number: UInt64) -> Answer? { answers.first { $0.assignment.key.bits.low == number } }
 
@@ -116,6 +118,7 @@ final class PoolHarness: Sendable {
                 mailbox.change { $0.answers.append(answer) }
                 onAnswer(box.pool, answer)
             },
+            onPageCount: { _, assignment, count in mailbox.change { $0.pageCounts[assignment.key.bits.low] = count } },
             onEvent: { event in mailbox.change { $0.events.append(event) } })
         box.pool = pool
         pool.start()

@@ -18,6 +18,25 @@ import WorkerPool
         #expect(harness.pool.statistics()[0].languages == ["bytes"])
     }
 
+    @Test func `a file of many pages is counted before its first part is answered`() throws {
+        let harness = try PoolHarness()
+        guard case .recognisedInPart(_, pageCount: 20) = try harness.run("counts", 1) else {
+            Issue.record("no result in part")
+            return
+        }
+        #expect(harness.mailbox.now.pageCounts == [1: 20])
+        #expect(try harness.run("ok", 2).isRecognised)
+    }
+
+    @Test(
+        "a number of pages that makes no sense ends the worker",
+        arguments: ["counts-little", "counts-much", "counts-twice", "counts-late"])
+    func miscounts(_ language: String) throws {
+        let failure = try #require(try PoolHarness().run(language, 1).failure)
+        #expect(failure.code == .workerProtocol)
+        #expect(failure.detail.contains("pages"))
+    }
+
     @Test func `unusable sources are failures with a name and leave the worker alone`() throws {
         let harness = try PoolHarness { $0.limits.bytes = 1_000 }
         let root = harness.place.root
@@ -30,6 +49,22 @@ import WorkerPool
         #expect(try harness.run("failure", 5) == .failed(Failure(.undecodable, "not an image")))
         #expect(try harness.run("ok", 6).isRecognised)
         #expect(harness.mailbox.now.pids.count == 1)
+    }
+
+    @Test func `a job whose result is known is answered without its worker, and takes its time`() throws {
+        let known = StoredResult(digest: Bits128(high: 1, low: 2), body: [9])
+        let harness = try PoolHarness(openSource: { assignment in
+            assignment.key.bits.low == 1 ? .success(OpenedSource(answer: known)) : Place.opened(assignment)
+        })
+        #expect(harness.pool.busyNanoseconds == 0)
+        // A worker that were asked would die of it.
+        #expect(try harness.run("abort", 1) == .recognised(known))
+        #expect(try harness.run("ok", 2).isRecognised)
+        #expect(harness.mailbox.now.pids.count == 1)
+        #expect(harness.pool.statistics()[0].jobsDone == 2)
+        let busy = harness.pool.busyNanoseconds
+        #expect(busy > 0)
+        #expect(harness.pool.busyNanoseconds == busy, "an idle slot is not busy")
     }
 
     @Test func `the next job's source is not waited for while a job runs`() throws {
@@ -105,6 +140,19 @@ import WorkerPool
         // What has ended is not interrupted, and nothing that comes later is.
         harness.pool.interrupt(SlotIndex(0))
         #expect(try harness.run("ok", 3).isRecognised)
+    }
+
+    @Test func `a busy slot tells the source and the language of its job, and forgets them with it`() throws {
+        let harness = try PoolHarness()
+        harness.assign("hang", 1)
+        try waitUntil("the job runs") { harness.pool.statistics()[0].job != nil }
+        let busy = harness.pool.statistics()[0]
+        #expect(busy.source == SourceReference(path: harness.place.image))
+        #expect(busy.jobLanguage == "hang")
+        harness.pool.interrupt(SlotIndex(0))
+        #expect(try harness.outcome(of: 1) == .returned)
+        #expect(harness.pool.statistics()[0].source == nil)
+        #expect(harness.pool.statistics()[0].jobLanguage == nil)
     }
 
     @Test func `an interruption of a slot without a worker gives its first job back`() throws {

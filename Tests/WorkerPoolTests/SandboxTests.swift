@@ -43,6 +43,17 @@ import WorkerPool
         #expect(try harness.report("hostile-thread", 2) == ["thread": "0"])
     }
 
+    @Test func `the fonts of the system can be read and not written in the sandbox`() throws {
+        let harness = try PoolHarness()
+        let read = try harness.report("hostile-fonts", 1)
+        #expect(!read.isEmpty)
+        // 21: it was opened, and is a directory; 2: it is not there.
+        for (directory, errno) in read { #expect(["21", "2"].contains(errno), "\(directory) gave \(errno)") }
+        for (directory, errno) in try harness.report("hostile-fonts-write", 2) {
+            #expect(["1", "13"].contains(errno), "\(directory) gave \(errno)")
+        }
+    }
+
     @Test func `a worker reports what is in force`() throws {
         let harness = try PoolHarness()
         let report = try harness.mailbox.await("a start") { content -> SandboxReport? in

@@ -63,6 +63,15 @@ struct FixtureRecogniser: WorkerRecogniser {
             let bytes: [UInt8] = [100, 0, 0, 0, 19, 1, 2, 3]
             _ = write(3, bytes, bytes.count)
             exit(0)
+        case "counts": request.progress.counted(20)
+        case "counts-little": request.progress.counted(8)
+        case "counts-much": request.progress.counted(hello.limits.pages + 1)
+        case "counts-twice":
+            request.progress.counted(20)
+            request.progress.counted(20)
+        case "counts-late":
+            request.progress.pageStarted(1)
+            request.progress.counted(20)
         case "page-flood": while true { request.progress.pageStarted(1) }
         case "slowpages":
             // Each page within the deadline, all of them far beyond it.
@@ -100,6 +109,10 @@ struct FixtureRecogniser: WorkerRecogniser {
         let model = hello.tessdata + "/eng.traineddata"
         switch what {
         case "tessdata": return ["read=\(probe_open_for_reading(model))"]
+        case "fonts":
+            return SandboxFonts.directories.map { "\($0)=\(probe_open_for_reading($0))" }
+        case "fonts-write":
+            return SandboxFonts.directories.map { "\($0)=\(probe_create($0 + "/worker-test"))" }
         case "readetc":
             return [
                 "passwd=\(probe_open_for_reading("/etc/passwd"))", "beside=\(probe_open_for_reading(beside))",

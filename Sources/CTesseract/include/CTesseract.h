@@ -51,6 +51,13 @@ ocr_image *ocr_image_decode_tiff(const uint8_t *bytes, size_t byte_count, uint64
 // The same by libtiff's RGBA reader, which also knows tiles. The orientation tag must be 1.
 ocr_image *ocr_image_decode_tiff_rgba(const uint8_t *bytes, size_t byte_count, uint64_t directory_offset);
 
+// An 8-bit grey image without pixels set, of a resolution in pixels per inch; null if out of memory. Its rows are written
+// by `ocr_image_grey_rows`' caller and then brought into leptonica's order by `ocr_image_grey_filled`.
+ocr_image *ocr_image_grey(int width, int height, int resolution);
+// The rows of such an image, one after the other, each of `*row_byte_count` bytes.
+uint8_t *ocr_image_grey_rows(ocr_image *image, size_t *row_byte_count);
+void ocr_image_grey_filled(ocr_image *image);
+
 // `image` turned clockwise by `quarter_turns` (0...3), then mirrored left to right. Consumes `image`; null if out of
 // memory.
 ocr_image *ocr_image_turned(ocr_image *image, int quarter_turns, bool mirrored);

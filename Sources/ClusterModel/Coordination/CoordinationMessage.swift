@@ -23,6 +23,8 @@ package enum CoordinationMessage: Hashable, Sendable {
     // MARK: Batches and settings of the whole cluster
     /// Digest of the sender's catalogue; one who has another answers with `catalogue`.
     case catalogueDigest(UInt64)
+    /// "I have the catalogue with this digest": to a node that goes, and answered by nobody.
+    case catalogueConfirmation(UInt64)
     /// Batches and settings to merge. `wantsAnswer`: the receiver sends its own back if it differs.
     case catalogue(Catalogue, wantsAnswer: Bool)
 
@@ -197,15 +199,18 @@ package struct ClusterSetting: Hashable, Sendable {
     }
 }
 
-/// Batches, tombstones included, and settings: what every node has.
+/// Batches, tombstones included, settings and watches: what every node has.
 package struct Catalogue: Hashable, Sendable {
     /// At most `Limits.catalogueChunkCount`; a larger catalogue goes in several messages.
     package var batches: [Batch]
     package var settings: [ClusterSetting]
+    /// At most `Limits.watchChunkCount`.
+    package var watches: [Watch]
 
-    package init(batches: [Batch], settings: [ClusterSetting] = []) {
+    package init(batches: [Batch], settings: [ClusterSetting] = [], watches: [Watch] = []) {
         self.batches = batches
         self.settings = settings
+        self.watches = watches
     }
 }
 

@@ -131,7 +131,7 @@ final class Cluster: Sendable {
         }
         let service = PeerService(
             cluster: clusterIdentity, loop: loop, keys: keys, admin: parts.admin, work: parts.loop, feed: feed,
-            sources: parts.sources.answers(parts.admin.reader))
+            sources: parts.sources.answers(parts.admin.reader), reuse: parts.sources.reuse)
         relay.set(service)
         let configuration = options.membership
         let facts = MemberFacts(
@@ -219,12 +219,16 @@ final class Cluster: Sendable {
         ]
     }
 
-    /// Says good-bye and closes. Ends within the good-bye's own time limit.
+    /// Says good-bye. Ends within the good-bye's own time limit.
     ///
     /// - Parameter comesBack: the node keeps its data and will be started again.
-    func stop(comesBack: Bool) async {
+    func leave(comesBack: Bool) async {
         feed.stop()
         await loop.leave(comesBack: comesBack)
+    }
+
+    /// Closes the sockets, after the calls that are under way have ended or had their time.
+    func close() async {
         await server.stop()
         await clients.close()
     }

@@ -32,6 +32,10 @@ struct ClusterSurvey: Sendable {
 
     var total: OutcomeCounts { counts.values.reduce(into: OutcomeCounts()) { $0 += $1 } }
 
+    /// Jobs that their primaries put off because nobody could read their file; one that is tried again just now is not
+    /// among them.
+    var unreachable: UInt64 { nodes.values.reduce(0) { $0 + $1.work.unreachable } }
+
     /// Jobs of a batch that run; a job that runs twice, or has just ended, is not counted beyond those that are pending.
     func running(_ batch: BatchID) -> Int { min(running[batch] ?? 0, counts[batch]?.pending ?? 0) }
 

@@ -13,9 +13,13 @@ final class LoadReporter: @unchecked Sendable {
 
     private let timer: any DispatchSourceTimer
 
-    init(loop: StepLoop, drainControl: DrainControl, gossip: GossipLoop) {
+    /// - Parameter onTick: called each time, on the queue.
+    init(
+        loop: StepLoop, drainControl: DrainControl, gossip: GossipLoop, onTick: @escaping @Sendable () -> Void = {}
+    ) {
         timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "load"))
         timer.setEventHandler {
+            onTick()
             guard let snapshot = loop.snapshot else { return }
             gossip.post(.load(Self.figures(snapshot, deadlineSeconds: drainControl.remainingSeconds)))
         }

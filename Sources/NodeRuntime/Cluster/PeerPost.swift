@@ -152,8 +152,10 @@ extension CoordinationMessage {
             32 + 4 * answer.equal.count + answer.differing.count * (8 + 12 * ShardLayout.bucketCount)
         case .keys(let list): 64 + 24 * list.stamps.count
         case .keyAnswer(let answer): 32 + 16 * answer.wanted.count
-        case .catalogueDigest, .steal, .admitted: 128
-        case .catalogue(let catalogue, _): 64 + 256 * (catalogue.batches.count + catalogue.settings.count)
+        case .catalogueDigest, .catalogueConfirmation, .steal, .admitted: 128
+        case .catalogue(let catalogue, _):
+            64 + 256 * (catalogue.batches.count + catalogue.settings.count)
+                + catalogue.watches.reduce(0) { $0 + $1.approximateByteCount }
         case .admit(let request):
             request.entries.reduce(256) { $0 + 128 + $1.specification.source.bytes.count }
         case .grant(let grant):

@@ -88,6 +88,10 @@ final class PeerRelay: PeerHandler {
         try await ready.lookUp(request, peer: peer)
     }
 
+    func contents(_ request: Ocr_V1_ContentsRequest, peer: NodeID) async throws -> Ocr_V1_ContentsResponse {
+        try await ready.contents(request, peer: peer)
+    }
+
     func drain(
         _ request: Ocr_V1_DrainRequest, peer: NodeID,
         send: @escaping @Sendable (Ocr_V1_DrainProgress) async throws -> Void

@@ -16,12 +16,13 @@ final class PeerService: PeerHandler {
     private let work: StepLoop
     private let feed: MemberFeed
     private let sources: SourcePeerAnswers
+    private let reuse: ResultReuse?
     /// Requests and messages that could not be decoded.
     private let malformed = Tally()
 
     init(
         cluster: ClusterIdentity, loop: GossipLoop, keys: KeyringStore, admin: AdminService, work: StepLoop,
-        feed: MemberFeed, sources: SourcePeerAnswers
+        feed: MemberFeed, sources: SourcePeerAnswers, reuse: ResultReuse?
     ) {
         self.cluster = cluster
         self.loop = loop
@@ -30,6 +31,7 @@ final class PeerService: PeerHandler {
         self.work = work
         self.feed = feed
         self.sources = sources
+        self.reuse = reuse
     }
 
     var malformedCount: Int { Int(clamping: malformed.value) }
@@ -139,6 +141,18 @@ final class PeerService: PeerHandler {
         var response = Ocr_V1_PeerLookUpResponse()
         response.jobs = try await admin.lookUpHere(keys, withResult: request.withResult)
         return response
+    }
+
+    func contents(_ request: Ocr_V1_ContentsRequest, peer: NodeID) async throws -> Ocr_V1_ContentsResponse {
+        let letter: ContentLetter
+        do {
+            letter = try ContentCodec.decode(request)
+        } catch {
+            malformed.add(1)
+            throw error
+        }
+        // A node that reuses nothing remembers nothing.
+        return ContentCodec.encode(found: reuse?.answer(letter) ?? [])
     }
 
     // MARK: Commands

@@ -5,6 +5,7 @@ internal import Coordination
 import Dispatch
 import ImageSources
 internal import Ledger
+internal import Logging
 internal import Membership
 internal import Wire
 internal import WorkerPool
@@ -14,12 +15,17 @@ struct NodeSources: Sendable {
     let spool: Spool
     let resolver: SourceResolver
     let prefetcher: SourcePrefetcher
+    /// Finds results of images that were recognised before; nil where each is recognised.
+    let reuse: ResultReuse?
+    private let reader = ReaderReference()
     private let node: NodeID
     private let layout: ShardLayout
     private let loop: StepLoop
     private let peers: ReferencedSourcePeers
 
-    init(_ options: NodeOptions, node: NodeID, loop: StepLoop, cluster: ClusterReference) throws(LedgerError) {
+    init(
+        _ options: NodeOptions, node: NodeID, loop: StepLoop, cluster: ClusterReference, logger: Logger
+    ) throws(LedgerError) {
         do throws(SpoolRefusal) {
             spool = try Spool(
                 dataDirectory: options.dataDirectory, limits: SpoolLimits(byteCount: options.spoolBytes))
@@ -30,15 +36,43 @@ struct NodeSources: Sendable {
         peers = ReferencedSourcePeers(cluster: cluster)
         resolver = SourceResolver(
             node: node, maximumBytes: options.workers.limits.bytes, spool: spool, peers: peers,
+            remotes: StoreSources(stores: options.stores),
             neighbourhood: SourceResolver.Neighbourhood(
                 replicas: { key in
                     loop.snapshot.map { Array($0.placement.replicas(of: layout.shard(of: key))) } ?? []
                 },
                 name: { cluster.value?.feed.name(of: $0) ?? String($0.description.prefix(8)) }))
-        prefetcher = SourcePrefetcher(resolver, budgetBytes: options.prefetchBytes)
+        let parts = ReuseParts(
+            node: node, layout: layout, loop: loop, cluster: cluster, reader: reader, peers: peers, logger: logger)
+        let reuse =
+            options.reusesResults
+            ? ResultReuse(parts.surroundings(tessdata: options.workers.tessdata)) : nil
+        self.reuse = reuse
+        prefetcher = SourcePrefetcher(resolver, budgetBytes: options.prefetchBytes, prepare: reuse?.preparation)
         self.node = node
         self.layout = layout
         self.loop = loop
+    }
+
+    /// The ledger can be read now: results in it are found.
+    func open(_ reader: LedgerReader) { self.reader.set(reader) }
+
+    /// What a slot gets that takes up a job: its image, or its result. Blocks; for the slot's thread.
+    func open(_ assignment: Assignment) -> Result<OpenedSource, Failure> {
+        prefetcher.open(assignment).flatMap { source in
+            switch reuse?.answer(assignment) ?? .recognise {
+            case .recognise: .success(OpenedSource(descriptor: source.descriptor, of: source))
+            case .reused(let result): .success(OpenedSource(answer: result))
+            case .givenBack:
+                .failure(Failure(.sourceUnreachable, "the job was given back before its turn came"))
+            }
+        }
+    }
+
+    /// A slot has ended an assignment, or given it back.
+    func ended(_ assignment: Assignment, _ outcome: WorkOutcome) {
+        prefetcher.discard(assignment)
+        reuse?.ended(assignment, outcome)
     }
 
     /// What answers other nodes that ask for files.
@@ -61,6 +95,16 @@ struct NodeSources: Sendable {
             reader: reader, node: node, spool: spool,
             peers: peers, targets: targets,
             sender: SpoolSender(resolver, peers: peers, targets: targets, name: resolver.neighbourhoodName))
+    }
+
+    /// What removes copies that nobody needs any more.
+    func sweeper(_ reader: LedgerReader, logger: Logger) -> SpoolSweeper {
+        let needs = SpoolNeeds(
+            record: { try reader.record($0)?.record },
+            isCurrent: { [layout, loop] in loop.snapshot?.syncedShards.contains(layout.shard(of: $0)) ?? false },
+            holders: targets,
+            lookUp: { [peers] in peers.lookUp($0, on: $1, cancellation: SourceCancellation()) })
+        return SpoolSweeper(spool, needs, logger: logger)
     }
 
     /// Nodes that hold the record of a job and stay.
@@ -106,9 +150,10 @@ struct ReferencedSourcePeers: SourcePeers, SpoolPeers {
 
     /// What a node knows of some jobs, blocking; nil when it does not answer.
     func lookUp(
-        _ keys: [JobKey], on node: NodeID, cancellation: SourceCancellation
+        _ keys: [JobKey], on node: NodeID, withResult: Bool = false, timeout: Duration = SourcePeerCalls.silence,
+        cancellation: SourceCancellation
     ) -> [Ocr_V1_JobDetail]? {
-        calls?.lookUp(keys, on: node, cancellation: cancellation)
+        calls?.lookUp(keys, on: node, withResult: withResult, timeout: timeout, cancellation: cancellation)
     }
 }
 

@@ -4,11 +4,12 @@ internal import ClusterModel
 import ImageSources
 internal import WorkerPool
 
-/// Tells the prefetcher what is handed to slots. What comes back (`onOutcome` of the pool, whatever the outcome) has to be
-/// told to it by `SourcePrefetcher.discard`.
+/// Tells the prefetcher, and who finds results of the same image, what is handed to slots. What comes back (`onOutcome` of
+/// the pool, whatever the outcome) has to be told to both by `NodeSources.ended`.
 struct PrefetchingExecutor: SlotExecutor {
     let pool: WorkerPool
     let prefetcher: SourcePrefetcher
+    let reuse: ResultReuse?
 
     func start() {
         prefetcher.start()
@@ -18,6 +19,7 @@ struct PrefetchingExecutor: SlotExecutor {
     func stop(deadline: Duration) {
         // Nobody waits for an image any more, and none is fetched for what will not begin.
         prefetcher.stop()
+        reuse?.stop()
         pool.stop(deadline: deadline)
     }
 
@@ -25,7 +27,13 @@ struct PrefetchingExecutor: SlotExecutor {
 
     func reports() -> [SlotReport] { pool.statistics().map(SlotReport.init) }
 
+    func times() -> SlotTimes? {
+        SlotTimes(
+            busyNanoseconds: pool.busyNanoseconds, waitingNanoseconds: prefetcher.figures().waitedNanoseconds)
+    }
+
     func assign(_ assignment: Assignment, to slot: SlotIndex) {
+        reuse?.expect(assignment)
         prefetcher.expect(assignment)
         pool.assign(assignment, to: slot)
     }
@@ -34,14 +42,9 @@ struct PrefetchingExecutor: SlotExecutor {
 
     func interrupt(_ slot: SlotIndex) {
         // A slot that waits for an image hears of nothing else.
-        if let running = pool.interrupt(slot) { prefetcher.discard(running) }
-    }
-}
-
-extension SourcePrefetcher {
-    /// For the slot's thread; see `open`.
-    func openSource(_ assignment: Assignment) -> Result<OpenedSource, Failure> {
-        open(assignment).map { OpenedSource(descriptor: $0.descriptor, of: $0) }
+        guard let running = pool.interrupt(slot) else { return }
+        prefetcher.discard(running)
+        reuse?.cancel(running)
     }
 }
 
@@ -49,9 +52,11 @@ extension SlotReport {
     init(_ statistics: SlotStatistics) {
         let now = MonotonicClock.now
         self.init(
-            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job, source: nil,
+            state: statistics.state.rawValue, processID: statistics.pid, job: statistics.job,
+            source: statistics.source,
             runningSeconds: statistics.jobStarted.map { (now - $0).inSeconds }, jobsDone: statistics.jobsDone,
             rssBytes: statistics.rssBytes == 0 ? nil : statistics.rssBytes,
-            language: statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", "))
+            language: statistics.jobLanguage
+                ?? (statistics.languages.isEmpty ? nil : statistics.languages.joined(separator: ", ")))
     }
 }

@@ -20,10 +20,12 @@ struct SourcePeerAnswers: Sendable {
         let disk = BlockingQueue("source-read")
         let server = server
         let opened = try await disk.run {
-            server.open(
-                SourceRequest(
-                    key: question.key, batch: question.batch, source: question.source, pages: question.pages,
-                    fingerprint: question.fingerprint, isDigestOnly: question.isDigestOnly))
+            var answer = server.open(Self.request(question, pages: question.pages))
+            // A part of a file was submitted by whoever counted its pages; the file itself was submitted here.
+            if case .failure(.notHere) = answer, question.pages != .all {
+                answer = server.open(Self.request(question, pages: .all))
+            }
+            return answer
         }
         let served: ServedSource
         switch opened {
@@ -47,6 +49,13 @@ struct SourcePeerAnswers: Sendable {
                 try await send(chunk)
             }
         }
+    }
+
+    private static func request(_ question: SourceQuestion, pages: PageRange) -> SourceRequest {
+        SourceRequest(
+            key: JobKeys.key(batch: question.batch, source: question.source, pages: pages), batch: question.batch,
+            source: question.source, pages: pages, fingerprint: question.fingerprint,
+            isDigestOnly: question.isDigestOnly)
     }
 
     func offerSpool(_ offer: Ocr_V1_SpoolOffer) async throws -> Ocr_V1_SpoolAnswer {

@@ -44,7 +44,7 @@ final class SourcePeerCalls: SourcePeers, SpoolPeers {
                 key: request.key, batch: request.batch, source: request.source, pages: request.pages,
                 fingerprint: request.fingerprint, isDigestOnly: request.isDigestOnly))
         let clients = clients
-        let result = Self.wait(cancellation) {
+        let result = BlockingCall.wait(cancellation) {
             await clients.readSource(message, from: endpoint, member: node, silence: Self.silence) { chunk in
                 let isWanted: Bool
                 switch chunk.kind {
@@ -88,7 +88,7 @@ final class SourcePeerCalls: SourcePeers, SpoolPeers {
         message.entries = offers.map { SourceCodec.encode(SpoolQuestion($0)) }
         let clients = clients
         let request = message
-        let result = Self.wait(cancellation) {
+        let result = BlockingCall.wait(cancellation) {
             await clients.offerSpool(request, to: endpoint, member: node, timeout: Self.offerTimeout)
         }
         switch result {
@@ -126,7 +126,7 @@ final class SourcePeerCalls: SourcePeers, SpoolPeers {
         let hasBegun = Mutex(false)
         let unreadable = Mutex<Failure?>(nil)
         let disk = BlockingQueue("spool-read")
-        let result = Self.wait(cancellation) {
+        let result = BlockingCall.wait(cancellation) {
             await clients.writeSpool(to: endpoint, member: node, silence: Self.silence) { send in
                 // The bytes are read once: what broke in the middle is offered to another node.
                 let isAgain = hasBegun.withLock { hasBegun in
@@ -167,49 +167,17 @@ final class SourcePeerCalls: SourcePeers, SpoolPeers {
 
     /// What a node knows of at most `Limits.lookUpCount` jobs; nil when it does not answer.
     func lookUp(
-        _ keys: [JobKey], on node: NodeID, cancellation: SourceCancellation
+        _ keys: [JobKey], on node: NodeID, withResult: Bool, timeout: Duration, cancellation: SourceCancellation
     ) -> [Ocr_V1_JobDetail]? {
         guard case .at(let endpoint) = place(node) else { return nil }
         var message = Ocr_V1_PeerLookUpRequest()
         message.keys = keys.map { Data($0.bits.bytes) }
+        message.withResult = withResult
         let (request, clients) = (message, clients)
-        let result = Self.wait(cancellation) {
-            await clients.lookUp(request, from: endpoint, member: node, timeout: Self.silence)
+        let result = BlockingCall.wait(cancellation) {
+            await clients.lookUp(request, from: endpoint, member: node, timeout: timeout)
         }
         return try? result.get().jobs
-    }
-
-    // MARK: Waiting
-
-    /// Runs a call and blocks until it has ended; a cancellation ends it early.
-    private static func wait<Value: Sendable>(
-        _ cancellation: SourceCancellation, _ call: @escaping @Sendable () async -> Value
-    ) -> Value {
-        let answer = CallAnswer<Value>()
-        let task = Task { answer.set(await call()) }
-        return cancellation.withHandler({ task.cancel() }) { answer.get() }
-    }
-}
-
-/// `@unchecked Sendable`: everything mutable is touched only between `lock` and `unlock` of `condition`.
-private final class CallAnswer<Value: Sendable>: @unchecked Sendable {
-    private let condition = NSCondition()
-    private var value: Value?
-
-    func set(_ new: Value) {
-        condition.lock()
-        value = new
-        condition.signal()
-        condition.unlock()
-    }
-
-    func get() -> Value {
-        condition.lock()
-        defer { condition.unlock() }
-        while true {
-            if let value { return value }
-            condition.wait()
-        }
     }
 }
 

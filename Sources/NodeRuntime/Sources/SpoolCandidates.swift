@@ -110,9 +110,7 @@ final class SpoolCandidates: @unchecked Sendable {
             pages: line.hasFirstPage && line.hasLastPage
                 ? .pages(first: Int(line.firstPage), last: Int(line.lastPage)) : .all,
             language: line.language, priority: Int(line.priority),
-            fingerprint: detail.hasByteCount && detail.hasModifiedNanoseconds
-                ? SourceFingerprint(
-                    byteCount: detail.byteCount, modifiedNanoseconds: detail.modifiedNanoseconds) : nil,
+            fingerprint: detail.fingerprint,
             origin: node)
     }
 

@@ -27,6 +27,7 @@ extension ClusterWorld {
             if !snapshot.strayShards.isEmpty { return "\(node.name) has stray shards" }
             if snapshot.syncedShards != snapshot.replicaShards { return "\(node.name) has not compared all" }
         }
+        if Set(running.map(batches)).count > 1 { return "not all know the same batches" }
         return unequalShard()
     }
 
@@ -84,7 +85,9 @@ extension ClusterWorld {
                 }
                 continue
             }
-            if job.promise != nil, holders.isEmpty { violate(.lost, "\(ClusterText.text(job.key)) is nowhere") }
+            if job.promise != nil, !job.mayBeGone, holders.isEmpty {
+                violate(.lost, "\(ClusterText.text(job.key)) is nowhere")
+            }
             let replicas = placement.replicas(of: shard)
             var record: Record?
             for node in holders {
@@ -154,11 +157,21 @@ extension ClusterWorld {
 
     private func checkCatalogues() {
         var expected: [Batch]?
+        var watches: [Watch]?
         for node in running {
             do throws(LedgerError) {
                 let batches = try node.disk.batches()
                 if let expected, batches != expected { violate(.replicas, "\(node.name) knows other batches") }
                 expected = batches
+                guard let core = node.core else { continue }
+                if let watches, core.watches != watches { violate(.replicas, "\(node.name) knows other watches") }
+                watches = core.watches
+                for watch in core.watches where batches.contains(where: { $0.id == watch.batch && $0.isRemoved }) {
+                    violate(.replicas, "\(node.name) has a watch of \(watch.batch), which was removed")
+                }
+                if try node.disk.settings(withPrefix: "cluster.watch.").count != core.watches.count {
+                    violate(.replicas, "\(node.name) has other watches on its disk")
+                }
             } catch { violate(.ledger, "\(node.name) cannot read: \(error)") }
         }
     }

@@ -92,6 +92,7 @@ extension ClusterWorld {
 
     func checkStep(_ node: ClusterNode, _ inputs: [CoordinatorInput], _ effects: [CoordinatorEffect]) {
         if let complaint = node.core?.violatedInvariant() { violate(.invariant, "\(node.name): \(complaint)") }
+        noteReplacement(by: node)
         let notes = node.disk.takeNotes()
         for key in notes.revived { violate(.tombstone, "\(ClusterText.text(key)) is back at \(node.name)") }
         for record in notes.dropped where jobs[record.key]?.mayBeGone == false {
@@ -99,22 +100,25 @@ extension ClusterWorld {
                 violate(.drop, "\(node.name) dropped \(ClusterText.text(record)), which nobody else has")
             }
         }
-        for key in notes.settled { checkSettled(key, by: node) }
+        noteBroadcasts(notes, by: node)
+        for key in notes.settled where !notes.copied.contains(key) { checkSettled(key, by: node) }
         for case .finished(_, let assignment, let outcome) in inputs where outcome != .returned {
             jobs.edit(assignment.key) { job in
-                job.end(assignment.epoch, assignment.attempt)
+                job.end(SimulatedJob.Attempt(assignment, at: node.id))
             }
         }
         for effect in effects {
             switch effect {
             case .run(_, let assignment):
                 jobs.edit(assignment.key) { job in
-                    job.open(assignment.epoch, assignment.attempt)
+                    job.open(SimulatedJob.Attempt(assignment, at: node.id))
                 }
-            case .send(_, .grant(let grant)):
+            case .send(let thief, .grant(let grant)):
                 for granted in grant.jobs {
                     jobs.edit(granted.record.key) { job in
-                        job.open(granted.record.epoch, granted.record.attempts)
+                        job.open(
+                            SimulatedJob.Attempt(
+                                epoch: granted.record.epoch, number: granted.record.attempts, node: thief))
                     }
                 }
             default: break
@@ -124,6 +128,16 @@ extension ClusterWorld {
             jobs.edit(assignment.key) { $0.results[assignment.epoch, default: 0] += 1 }
             checkResult(result, of: assignment, at: node)
         }
+    }
+
+    /// Somebody has waited long enough for a member that is away. Others, whose clocks go slower, wait yet, and owe results
+    /// to it: the new primaries do not hear of them.
+    private func noteReplacement(by node: ClusterNode) {
+        guard let table = node.core?.placement.table else { return }
+        let holders = Set(table.members.map(\.id))
+        defer { node.holders = holders }
+        let hasReplaced = node.holders.subtracting(holders).contains { byID[$0].map { !$0.isRunning } ?? true }
+        if hasReplaced { openWindow(for: .seconds(30)) }
     }
 
     /// What a slot has recognised is in the ledger, unless something newer is.
@@ -153,32 +167,37 @@ extension ClusterWorld {
         }
     }
 
-    /// Nobody is owed the record any more: every replica has it, as far as the node can know.
+    /// Notes which records are owed to all other replicas: when nobody is owed them any more, all have them.
+    private func noteBroadcasts(_ notes: SimulatedDisk.Notes, by node: ClusterNode) {
+        guard let table = node.core?.placement.table else { return }
+        // What was owed under another table has gone to others by now.
+        node.disk.broadcasts = node.disk.broadcasts.filter { $0.value == table }
+        for key in notes.copied { node.disk.broadcasts[key] = nil }
+        for (key, targets) in notes.owed where !notes.copied.contains(key) {
+            let others = table.replicas(of: settings.layout.shard(of: key)).filter { $0 != node.id }
+            node.disk.broadcasts[key] = targets.isSuperset(of: others) ? table : nil
+        }
+    }
+
+    /// Nobody is owed the record any more: every replica has it.
     private func checkSettled(_ key: JobKey, by node: ClusterNode) {
         guard let core = node.core, let mine = record(key, on: node), jobs[key]?.mayBeGone == false,
             !isOwed(key, by: node)
         else { return }
+        guard let table = node.disk.broadcasts.removeValue(forKey: key), table == core.placement.table else { return }
         let shard = settings.layout.shard(of: key)
-        let replicas = core.placement.replicas(of: shard)
-        guard !replicas.isEmpty else { return }
-        for id in replicas where id != node.id {
+        for id in table.replicas(of: shard) where id != node.id {
             guard let replica = byID[id], !replica.disk.isDestroyed, let other = replica.core,
-                // One with another view of the members may have handed it over already.
-                other.placement.table == core.placement.table, replica.image == nil
+                // One with another view of the members may have handed it over already; one that has become a replica
+                // lately, and has not compared itself yet, gets by that what it gave away before.
+                other.placement.table == table, replica.image == nil, other.snapshot.syncedShards.contains(shard)
             else { continue }
-            guard let theirs = record(key, on: replica), Record.merge(theirs, mine) == theirs else {
-                // What came from its runner, the runner owes to all, by its own view of the members.
-                if disks.contains(where: { isOwed(key, by: $0) }) { continue }
-                // One that has become a replica lately gets what it lacks by comparison.
-                if !core.snapshot.syncedShards.contains(shard) || !other.snapshot.syncedShards.contains(shard) {
-                    continue
-                }
-                let what = record(key, on: replica).map { ClusterText.text($0) } ?? "nothing"
-                violate(
-                    .receipts,
-                    "\(node.name) owes \(ClusterText.text(mine)) to nobody, and \(replica.name) has \(what)")
-                return
-            }
+            let theirs = record(key, on: replica)
+            guard theirs.map({ Record.merge($0, mine) != $0 }) ?? true else { continue }
+            return violate(
+                .receipts,
+                "\(node.name) owes \(ClusterText.text(mine)) to nobody, and \(replica.name) has "
+                    + (theirs.map { ClusterText.text($0) } ?? "nothing"))
         }
         if mine.outcome == .done { notePromise(key, mine, copies: holders(of: mine).count) }
     }
@@ -191,7 +210,8 @@ extension ClusterWorld {
         let held = disks.count { record(key, on: $0) != nil }
         // What had ended before was not copied anew: whoever ended it may owe its copies yet.
         let hasEnded = disks.contains { record(key, on: $0).map { $0.outcome != .pending } ?? false }
-        if held + lossCount < copies && !hasEnded || held == 0 {
+        let gone = nodes.count(where: \.isGone)
+        if held + lossCount + gone < copies && !hasEnded || held == 0 {
             violate(.copies, "\(node.name) promised \(copies) copies of \(ClusterText.text(key)); there are \(held)")
         }
         jobs.edit(key) { job in
@@ -238,7 +258,7 @@ extension ClusterWorld {
         }
     }
 
-    private func batches(of node: ClusterNode) -> [Batch] {
+    func batches(of node: ClusterNode) -> [Batch] {
         do throws(LedgerError) { return try node.disk.batches() } catch {
             violate(.ledger, "\(node.name) cannot read: \(error)")
             return []
@@ -290,12 +310,42 @@ extension ClusterWorld {
         guard let core = node.core else { return }
         let snapshot = core.snapshot
         checker.allowDuplicates(
-            assignmentCount(node) + snapshot.leasedCount + snapshot.held + snapshot.outboxCount + node.inbox.count)
+            assignmentCount(node) + snapshot.leasedCount + snapshot.held + snapshot.outboxCount + node.inbox.count
+                + onlyDone(at: node))
+    }
+
+    /// Jobs whose end only this node knows of those that run.
+    ///
+    /// - Parameter known: only those that others take for pending; else those that nobody else has, too.
+    func onlyDone(at node: ClusterNode, known: Bool = true) -> Int {
+        let others = running.filter { $0 !== node }
+        return jobs.jobs.count { job in
+            guard let mine = record(job.key, on: node), mine.outcome == .done else { return false }
+            var isPending = !known
+            for other in others {
+                guard let theirs = record(job.key, on: other) else { continue }
+                if Record.merge(theirs, mine) == theirs { return false }
+                isPending = true
+            }
+            return isPending
+        }
+    }
+
+    /// A node starts and may inherit jobs that run: one whose attempt found its source away and was begun again under the
+    /// same number looks as if it had ended.
+    func allowDuplicates(ofStart node: ClusterNode) {
+        for other in running where other !== node {
+            for assignment in other.slots.flatMap({ $0.waiting + ($0.running.map { [$0] } ?? []) }) {
+                let known = record(assignment.key, on: other)
+                if known?.attempts == assignment.attempt, known?.hasOpenAttempt == false { checker.allowDuplicates(1) }
+            }
+        }
     }
 
     /// A change of placement: what is in flight anywhere may change hands.
     func allowDuplicates(ofMove node: ClusterNode) {
-        checker.allowDuplicates(nodes.reduce(0) { $0 + assignmentCount($1) + ($1.core?.snapshot.held ?? 0) })
+        checker.allowDuplicates(
+            nodes.reduce(client.openJobCount) { $0 + assignmentCount($1) + ($1.core?.snapshot.held ?? 0) })
     }
 
     /// Jobs that are not at their end anywhere: all that two sides of a cut may both run.

@@ -56,6 +56,8 @@ struct ClusterClient {
 
     /// Submissions that nobody has confirmed yet.
     var openCount: Int { tasks.count { !$0.isDone } }
+    /// Their jobs: two nodes may be offered one, each as its primary.
+    var openJobCount: Int { tasks.reduce(0) { $0 + ($1.isDone ? 0 : $1.numbers.count) } }
 }
 
 extension ClusterWorld {
@@ -95,6 +97,7 @@ extension ClusterWorld {
             if client.cancelled.contains(batch.id) { jobs.edit(key) { $0.mayBeCancelled = true } }
             entries.append(Submission(key: key, specification: specification))
         }
+        if settings.startsWatches { watch(batch.id, task.numbers.lowerBound, through: node) }
         checker.noteSubmission(entries.count)
         let keys = entries.map(\.key)
         ask(node, .submit(task, keys)) { .submit($0, entries) }
@@ -108,6 +111,23 @@ extension ClusterWorld {
         checker.allowDuplicates(1)
     }
 
+    /// Begins a watch for the batch; now and then stops those that it has, or takes one over.
+    private func watch(_ batch: BatchID, _ number: Int, through node: ClusterNode) {
+        let id = WatchID(Bits128(high: UInt64(number % 5) &* 0x9E37_79B9_7F4A_7C15, low: UInt64(batch.generation)))
+        let source = number % 2 == 0 ? "/scans/\(number % 5)" : "s3://scans/\(number % 5)"
+        let known = node.core?.watches.first { $0.id == id }
+        if number % 3 == 2 {
+            ask(node, .change) { .stopWatches($0, .batch(batch)) }
+        } else if number % 3 == 1, let known {
+            take(.claimWatch(known, FolderIdentity(number: UInt64(number), madeNanoseconds: 0)), by: node)
+        } else {
+            let wanted = Watch(
+                id: id, batch: known?.batch ?? batch, source: known?.source ?? SourceReference(path: source),
+                language: "deu", priority: number % 1_000, origin: node.id, writer: node.id, createdSeconds: 0)
+            ask(node, .change) { .startWatches($0, [wanted]) }
+        }
+    }
+
     // MARK: Changing
 
     func operate(_ operation: Operation, through node: ClusterNode) {
@@ -117,7 +137,8 @@ extension ClusterWorld {
             jobs.editAll { job in
                 if Self.selects(operation.selection, job) { job.mayBeCancelled = true }
             }
-        case .retry, .relabel: break
+        // What is pending again may run on both sides of a cut.
+        case .retry, .relabel: checker.noteSubmission(jobs.jobs.count { Self.selects(operation.selection, $0) })
         }
         ask(node, .change) { .operate($0, operation) }
     }
@@ -170,8 +191,10 @@ extension ClusterWorld {
         case (.open, .batch(let opening)): violate(.reply, "a batch was not opened: \(opening)")
         case (.submit(let task, let keys), .submitted(let admission)): hear(admission, of: task, keys, asked.node)
         case (.remove(let batch, let next), .done):
-            // A node that knew of nobody else may take it with it.
-            if (asked.node.core?.placement.alive.count ?? 0) > 1 { client.removed.insert(batch) }
+            // A node that knew of nobody else may take it with it; one that did not know this generation of the name
+            // has removed an older one.
+            let isRemoved = batches(of: asked.node).contains { $0.id == batch && $0.isRemoved }
+            if isRemoved, (asked.node.core?.placement.alive.count ?? 0) > 1 { client.removed.insert(batch) }
             if let next { submit(next) }
         case (.remove, .refused), (.change, _): break
         default: violate(.reply, "\(asked.node.name) answered something else than it was asked")

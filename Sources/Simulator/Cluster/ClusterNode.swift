@@ -56,6 +56,8 @@ package final class ClusterNode {
     var engine: UInt64 = 0
     /// An older state of the disk, to be restored.
     var image: InMemoryLedger?
+    /// Who held shards by its latest step.
+    var holders: Set<NodeID> = []
 
     init(member: SimulatedNode, disk: SimulatedDisk, slotCount: Int) {
         self.member = member

@@ -10,6 +10,8 @@ package struct ClusterPlan: Sendable {
     /// The kinds of faults to draw from; nil for a set that the seed draws.
     package var kinds: [Fault]?
     package var sabotage: Set<Sabotage> = []
+    /// Clients begin and stop watches too. Not by default: it would change the fate of every seed.
+    package var startsWatches = false
     /// Phase two is over by then.
     package var healingBound = Duration.seconds(400)
 
@@ -31,6 +33,8 @@ package struct ClusterPlan: Sendable {
         package var hash: UInt64 = 0
         package var stepCount = 0
         package var jobCount = 0
+        /// Watches that the first node has at the end.
+        package var watchCount = 0
         package var duplicates = 0
         package var duplicatesAllowed = 0
     }
@@ -67,6 +71,7 @@ package struct ClusterPlan: Sendable {
         outcome.hash = hash.value
         outcome.stepCount = world.stepCount
         outcome.jobCount = world.jobs.jobs.count
+        outcome.watchCount = world.running.first?.core?.watches.count ?? 0
         outcome.duplicates = world.jobs.jobs.reduce(0) { $0 + $1.duplicates }
         outcome.duplicatesAllowed = world.checker.duplicatesAllowed
         return outcome
@@ -88,6 +93,7 @@ package struct ClusterPlan: Sendable {
         settings.commitMean = chance.uniform(.microseconds(200), .milliseconds(8))
         settings.timing.replaceAfter = chance.uniform(.seconds(12), .seconds(60))
         settings.sabotage = sabotage
+        settings.startsWatches = startsWatches
         return settings
     }
 }

@@ -22,6 +22,8 @@ package struct ClusterSettings: Sendable {
     package var messageDuplication = 0.0
     /// How many engines there are, whose results differ.
     package var engineCount = 1
+    /// Clients begin and stop watches too.
+    package var startsWatches = false
     package var sabotage: Set<Sabotage> = []
 
     package init() {

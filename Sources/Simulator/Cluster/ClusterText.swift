@@ -31,9 +31,10 @@ enum ClusterText {
                 }.joined(separator: ", ")
         case .loads(let loads):
             "loads " + loads.map { "\(world.name(of: $0.id)) \($0.figures.backlog)" }.joined(separator: ", ")
+        case .counted(let assignment, let pageCount): "\(text(assignment)) is the first of \(pageCount) pages"
         case .finished(let slot, let assignment, let outcome):
             switch outcome {
-            case .recognised: "slot \(slot.rawValue): \(text(assignment)) recognised"
+            case .recognised, .recognisedInPart: "slot \(slot.rawValue): \(text(assignment)) recognised"
             case .failed(let failure): "slot \(slot.rawValue): \(text(assignment)) failed, \(failure.code)"
             case .returned: "slot \(slot.rawValue): \(text(assignment)) returned"
             }
@@ -84,6 +85,7 @@ enum ClusterText {
         case .lost(let jobs): "lost \(text(jobs))"
         case .giveBack(let jobs): "give back \(text(jobs))"
         case .catalogueDigest: "catalogue digest"
+        case .catalogueConfirmation: "catalogue confirmation"
         case .catalogue(let catalogue, _):
             "catalogue \(catalogue.batches.map { "\($0.id)\($0.isRemoved ? " removed" : "")" }) \(catalogue.settings.map(\.value))"
         case .operate(let request): "operate \(request.number & 0xFFFF): \(request.operation.kind)"

@@ -90,6 +90,7 @@ extension ClusterWorld {
     func restart(_ node: ClusterNode) {
         guard !node.isRunning, !node.isGone else { return }
         trace(node, "starts again")
+        allowDuplicates(ofStart: node)
         start(node)
     }
 
@@ -129,6 +130,7 @@ extension ClusterWorld {
     func restoreImage(_ node: ClusterNode, _ image: InMemoryLedger) {
         trace(node, "an older image of its disk is restored")
         crash(node)
+        checker.allowDuplicates(onlyDone(at: node, known: false))
         node.disk.restore(image)
         lossCount += 1
         checkPromises()
@@ -158,6 +160,7 @@ extension ClusterWorld {
         guard let mode else { return }
         trace(node, "is safe to \(mode)")
         checkSafe(node, mode)
+        if mode == .restart { allowDuplicates(ofCrash: node) }
         node.stopCore()
         node.drain = nil
         switch mode {

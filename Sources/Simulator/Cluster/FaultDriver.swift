@@ -30,7 +30,8 @@ struct FaultDriver {
 
     mutating func prepare() {
         world.world.network.latencyMean = chance.uniform(.microseconds(50), .milliseconds(10))
-        world.world.run(for: .seconds(5))
+        _ = world.world.run(within: .seconds(20)) { $0.agrees }
+        world.world.run(for: .seconds(3))
         submit()
     }
 

@@ -27,7 +27,6 @@ package struct Mutation: Sendable {
         case .overwriteInsteadOfMerge: Mutation(sabotage, [.latency, .loss], 3...5)
         case .drainWithoutProof: Mutation(sabotage, [.leave, .join], 3...5)
         case .confirmWithoutCopies: Mutation(sabotage, [], 2...5)
-        case .forgetDebtsOfLeft: Mutation(sabotage, [.leave, .join, .loss, .slowDisk], 3...7)
         case .claimWithoutGrace: Mutation(sabotage, [.join], 3...7)
         case .compareOnly: Mutation(sabotage, [.join, .diskLoss], 3...5)
         case .dropLateResults: Mutation(sabotage, [.isolation, .slowNode], 6...9)

@@ -10,8 +10,11 @@ final class SimulatedDisk: Ledger {
     struct Notes {
         /// Records that were dropped as safe elsewhere.
         var dropped: [Record] = []
-        /// Jobs whose last debt was paid.
+        /// Jobs whose last debt was paid, and those that a copy has changed: what the debt was for is not here any more.
         var settled: [JobKey] = []
+        var copied: Set<JobKey> = []
+        /// To whom jobs were noted to be owed.
+        var owed: [JobKey: Set<NodeID>] = [:]
         /// Jobs that came into a batch that was removed.
         var revived: [JobKey] = []
     }
@@ -24,6 +27,8 @@ final class SimulatedDisk: Ledger {
     /// A copy of another node is merged now: where `overwriteInsteadOfMerge` strikes.
     var takesCopies = false
     private(set) var notes = Notes()
+    /// Changes of this node's making that were owed to all replicas of this table, by job.
+    var broadcasts: [JobKey: PlacementTable] = [:]
     private let overwrites: Bool
 
     init(layout: ShardLayout, node: NodeID, sabotage: Set<Sabotage>) {
@@ -69,6 +74,7 @@ final class SimulatedDisk: Ledger {
             return try overwrite(old, incoming, result)
         }
         let effect = try ledger.merge(incoming, result: result)
+        if takesCopies, effect.changed { notes.copied.insert(incoming.key) }
         if effect.old == nil, try ledger.batch(incoming.specification.batch)?.isRemoved == true {
             notes.revived.append(incoming.key)
         }
@@ -134,7 +140,10 @@ final class SimulatedDisk: Ledger {
     // MARK: Outbox
 
     @discardableResult
-    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 { try ledger.owe(key, to: target) }
+    func owe(_ key: JobKey, to target: NodeID) throws(LedgerError) -> Int64 {
+        notes.owed[key, default: []].insert(target)
+        return try ledger.owe(key, to: target)
+    }
 
     func outbox(to target: NodeID, afterSequence: Int64, limit: Int) throws(LedgerError) -> [OutboxEntry] {
         try ledger.outbox(to: target, afterSequence: afterSequence, limit: limit)
@@ -154,4 +163,8 @@ final class SimulatedDisk: Ledger {
 
     func setting(_ name: String) throws(LedgerError) -> String? { try ledger.setting(name) }
     func setSetting(_ name: String, to value: String) throws(LedgerError) { try ledger.setSetting(name, to: value) }
+    func settings(withPrefix prefix: String) throws(LedgerError) -> [(name: String, value: String)] {
+        try ledger.settings(withPrefix: prefix)
+    }
+    func removeSetting(_ name: String) throws(LedgerError) { try ledger.removeSetting(name) }
 }

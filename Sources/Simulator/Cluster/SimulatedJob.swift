@@ -38,9 +38,26 @@ struct SimulatedJob {
     /// Attempts that ended in a failure that counts, and starts that ended in nothing, in all epochs.
     var transientFailures = 0
     var interruptions = 0
+    /// An attempt at the node to which it was given: two sides of a cut may give out the same number.
+    struct Attempt: Hashable {
+        let epoch: UInt32
+        let number: UInt32
+        let node: NodeID
+
+        init(epoch: UInt32, number: UInt32, node: NodeID) {
+            self.epoch = epoch
+            self.number = number
+            self.node = node
+        }
+
+        init(_ assignment: Assignment, at node: NodeID) {
+            self.init(epoch: assignment.epoch, number: assignment.attempt, node: node)
+        }
+    }
+
     /// Attempts that were given out, and those that have ended in a result or a failure.
-    var opened: Set<UInt64> = []
-    var ended: Set<UInt64> = []
+    var opened: Set<Attempt> = []
+    var ended: Set<Attempt> = []
     /// Ends with a result, by epoch.
     var results: [UInt32: Int] = [:]
 
@@ -54,15 +71,13 @@ struct SimulatedJob {
 
     var openCount: Int { opened.count - ended.count }
 
-    private static func number(_ epoch: UInt32, _ attempt: UInt32) -> UInt64 { UInt64(epoch) << 32 | UInt64(attempt) }
-
     /// An attempt was given out: a returned one may be, under the same number.
-    mutating func open(_ epoch: UInt32, _ attempt: UInt32) {
-        opened.insert(Self.number(epoch, attempt))
-        ended.remove(Self.number(epoch, attempt))
+    mutating func open(_ attempt: Attempt) {
+        opened.insert(attempt)
+        ended.remove(attempt)
     }
 
-    mutating func end(_ epoch: UInt32, _ attempt: UInt32) { ended.insert(Self.number(epoch, attempt)) }
+    mutating func end(_ attempt: Attempt) { ended.insert(attempt) }
 
     var duplicates: Int { results.values.reduce(0) { $0 + max(0, $1 - 1) } }
 }

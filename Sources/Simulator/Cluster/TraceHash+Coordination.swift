@@ -26,13 +26,23 @@ extension TraceHash {
         case .resume(let request): add(105 << 32 | request.rawValue)
         case .setClusterPaused(let request, _): add(106 << 32 | request.rawValue)
         case .removeBatch(let request, _): add(107 << 32 | request.rawValue)
+        case .startWatches(let request, let watches): add(112 << 32 | request.rawValue &+ UInt64(watches.count) << 24)
+        case .stopWatches(let request, _): add(113 << 32 | request.rawValue)
+        case .claimWatch(let watch, _): add(114 << 32 | watch.version)
         case .drain(let order): add(108 << 32 | order.deadline.nanoseconds.magnitude)
         case .cancelDrain: add(109)
+        case .setStealing(let isStealing): add(112 << 32 | (isStealing ? 1 : 0))
+        case .counted(let assignment, let pageCount):
+            add(113 << 32 | UInt64(clamping: pageCount))
+            add(assignment.key)
         case .finished(let slot, let assignment, let outcome):
             add(110 << 32 | slot.rawValue)
             add(assignment.key)
             switch outcome {
             case .recognised(let result): add(result.digest.low)
+            case .recognisedInPart(let result, let pageCount):
+                add(result.digest.low)
+                add(UInt64(clamping: pageCount))
             case .failed(let failure): add(UInt64(failure.code.rawValue))
             case .returned: add(1)
             }
@@ -97,9 +107,13 @@ extension TraceHash {
             add(136 << 32 | answer.number)
             for key in answer.wanted { add(key) }
         case .catalogueDigest(let digest): add(digest)
+        case .catalogueConfirmation(let digest):
+            add(147)
+            add(digest)
         case .catalogue(let catalogue, _):
             add(137)
             for batch in catalogue.batches { add(batch.version << 1 | (batch.isRemoved ? 1 : 0)) }
+            for watch in catalogue.watches { add(watch.version << 1 | UInt64(watch.state.rawValue)) }
         case .admit(let request):
             add(138 << 32 | request.number)
             for entry in request.entries { add(entry.key) }

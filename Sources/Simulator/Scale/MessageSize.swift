@@ -25,8 +25,10 @@ enum MessageSize {
             8 + answer.equal.count * 3 + answer.differing.reduce(0) { $0 + 4 + $1.buckets.count * 14 }
         case .keys(let list): 48 + list.stamps.count * (identity + 9)
         case .keyAnswer(let answer): 8 + answer.wanted.count * identity
-        case .catalogueDigest: 9
-        case .catalogue(let catalogue, _): catalogue.batches.count * batch + catalogue.settings.count * 40
+        case .catalogueDigest, .catalogueConfirmation: 9
+        case .catalogue(let catalogue, _):
+            catalogue.batches.count * batch + catalogue.settings.count * 40
+                + catalogue.watches.count * 256
         case .admit(let request): batch + request.entries.count * (identity + source + 12)
         case .admitted: 24
         case .steal(let request): 32 + request.languages.count * 6

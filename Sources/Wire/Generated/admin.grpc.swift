@@ -198,6 +198,45 @@ package enum Ocr_V1_Admin: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "StartWatches" metadata.
+        package enum StartWatches: Sendable {
+            /// Request type for "StartWatches".
+            package typealias Input = Ocr_V1_StartWatchesRequest
+            /// Response type for "StartWatches".
+            package typealias Output = Ocr_V1_WatchesResponse
+            /// Descriptor for "StartWatches".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Admin"),
+                method: "StartWatches",
+                type: .unary
+            )
+        }
+        /// Namespace for "Watches" metadata.
+        package enum Watches: Sendable {
+            /// Request type for "Watches".
+            package typealias Input = Ocr_V1_WatchesRequest
+            /// Response type for "Watches".
+            package typealias Output = Ocr_V1_WatchesResponse
+            /// Descriptor for "Watches".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Admin"),
+                method: "Watches",
+                type: .unary
+            )
+        }
+        /// Namespace for "StopWatches" metadata.
+        package enum StopWatches: Sendable {
+            /// Request type for "StopWatches".
+            package typealias Input = Ocr_V1_StopWatchesRequest
+            /// Response type for "StopWatches".
+            package typealias Output = Ocr_V1_WatchesResponse
+            /// Descriptor for "StopWatches".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Admin"),
+                method: "StopWatches",
+                type: .unary
+            )
+        }
         /// Namespace for "Export" metadata.
         package enum Export: Sendable {
             /// Request type for "Export".
@@ -278,6 +317,9 @@ package enum Ocr_V1_Admin: Sendable {
             Resume.descriptor,
             Batches.descriptor,
             RemoveBatch.descriptor,
+            StartWatches.descriptor,
+            Watches.descriptor,
+            StopWatches.descriptor,
             Export.descriptor,
             Search.descriptor,
             Drain.descriptor,
@@ -507,6 +549,57 @@ extension Ocr_V1_Admin {
             request: GRPCCore.StreamingServerRequest<Ocr_V1_RemoveBatchRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_CountResponse>
+
+        /// Handle the "StartWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes the batch where it is not there, and begins to watch places for it. The answer has them, in the order of the
+        /// > request. All or none; a refusal has changed nothing.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_StartWatchesRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_WatchesResponse` messages.
+        func startWatches(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_StartWatchesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_WatchesResponse>
+
+        /// Handle the "Watches" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_WatchesRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_WatchesResponse` messages.
+        func watches(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_WatchesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_WatchesResponse>
+
+        /// Handle the "StopWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Answers with those that were running.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_StopWatchesRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_WatchesResponse` messages.
+        func stopWatches(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_StopWatchesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_WatchesResponse>
 
         /// Handle the "Export" method.
         ///
@@ -803,6 +896,57 @@ extension Ocr_V1_Admin {
             request: GRPCCore.ServerRequest<Ocr_V1_RemoveBatchRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Ocr_V1_CountResponse>
+
+        /// Handle the "StartWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes the batch where it is not there, and begins to watch places for it. The answer has them, in the order of the
+        /// > request. All or none; a refusal has changed nothing.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_StartWatchesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_WatchesResponse` message.
+        func startWatches(
+            request: GRPCCore.ServerRequest<Ocr_V1_StartWatchesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_WatchesResponse>
+
+        /// Handle the "Watches" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_WatchesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_WatchesResponse` message.
+        func watches(
+            request: GRPCCore.ServerRequest<Ocr_V1_WatchesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_WatchesResponse>
+
+        /// Handle the "StopWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Answers with those that were running.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_StopWatchesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_WatchesResponse` message.
+        func stopWatches(
+            request: GRPCCore.ServerRequest<Ocr_V1_StopWatchesRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_WatchesResponse>
 
         /// Handle the "Export" method.
         ///
@@ -1101,6 +1245,57 @@ extension Ocr_V1_Admin {
             context: GRPCCore.ServerContext
         ) async throws -> Ocr_V1_CountResponse
 
+        /// Handle the "StartWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes the batch where it is not there, and begins to watch places for it. The answer has them, in the order of the
+        /// > request. All or none; a refusal has changed nothing.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_StartWatchesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_WatchesResponse` to respond with.
+        func startWatches(
+            request: Ocr_V1_StartWatchesRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_WatchesResponse
+
+        /// Handle the "Watches" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_WatchesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_WatchesResponse` to respond with.
+        func watches(
+            request: Ocr_V1_WatchesRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_WatchesResponse
+
+        /// Handle the "StopWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Answers with those that were running.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_StopWatchesRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_WatchesResponse` to respond with.
+        func stopWatches(
+            request: Ocr_V1_StopWatchesRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_WatchesResponse
+
         /// Handle the "Export" method.
         ///
         /// > Source IDL Documentation:
@@ -1342,6 +1537,39 @@ extension Ocr_V1_Admin.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Ocr_V1_Admin.Method.StartWatches.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_StartWatchesRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_WatchesResponse>(),
+            handler: { request, context in
+                try await self.startWatches(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Admin.Method.Watches.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_WatchesRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_WatchesResponse>(),
+            handler: { request, context in
+                try await self.watches(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Ocr_V1_Admin.Method.StopWatches.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_StopWatchesRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_WatchesResponse>(),
+            handler: { request, context in
+                try await self.stopWatches(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Ocr_V1_Admin.Method.Export.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_ExportRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_ExportMessage>(),
@@ -1528,6 +1756,39 @@ extension Ocr_V1_Admin.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_CountResponse> {
         let response = try await self.removeBatch(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func startWatches(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_StartWatchesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_WatchesResponse> {
+        let response = try await self.startWatches(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func watches(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_WatchesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_WatchesResponse> {
+        let response = try await self.watches(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func stopWatches(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_StopWatchesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_WatchesResponse> {
+        let response = try await self.stopWatches(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1767,6 +2028,45 @@ extension Ocr_V1_Admin.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Ocr_V1_CountResponse> {
         return GRPCCore.ServerResponse<Ocr_V1_CountResponse>(
             message: try await self.removeBatch(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func startWatches(
+        request: GRPCCore.ServerRequest<Ocr_V1_StartWatchesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_WatchesResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_WatchesResponse>(
+            message: try await self.startWatches(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func watches(
+        request: GRPCCore.ServerRequest<Ocr_V1_WatchesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_WatchesResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_WatchesResponse>(
+            message: try await self.watches(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func stopWatches(
+        request: GRPCCore.ServerRequest<Ocr_V1_StopWatchesRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_WatchesResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_WatchesResponse>(
+            message: try await self.stopWatches(
                 request: request.message,
                 context: context
             ),
@@ -2123,6 +2423,72 @@ extension Ocr_V1_Admin {
             deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_CountResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_CountResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "StartWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes the batch where it is not there, and begins to watch places for it. The answer has them, in the order of the
+        /// > request. All or none; a refusal has changed nothing.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_StartWatchesRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_StartWatchesRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_WatchesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func startWatches<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_StartWatchesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_StartWatchesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_WatchesResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Watches" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_WatchesRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_WatchesRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_WatchesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func watches<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_WatchesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_WatchesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_WatchesResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "StopWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Answers with those that were running.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_StopWatchesRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_StopWatchesRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_WatchesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func stopWatches<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_StopWatchesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_StopWatchesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_WatchesResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Export" method.
@@ -2656,6 +3022,105 @@ extension Ocr_V1_Admin {
             )
         }
 
+        /// Call the "StartWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Makes the batch where it is not there, and begins to watch places for it. The answer has them, in the order of the
+        /// > request. All or none; a refusal has changed nothing.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_StartWatchesRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_StartWatchesRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_WatchesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func startWatches<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_StartWatchesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_StartWatchesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_WatchesResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Admin.Method.StartWatches.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "Watches" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_WatchesRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_WatchesRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_WatchesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func watches<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_WatchesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_WatchesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_WatchesResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Admin.Method.Watches.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "StopWatches" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Answers with those that were running.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_StopWatchesRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_StopWatchesRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_WatchesResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func stopWatches<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_StopWatchesRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_StopWatchesRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_WatchesResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Admin.Method.StopWatches.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Export" method.
         ///
         /// > Source IDL Documentation:
@@ -3154,6 +3619,90 @@ extension Ocr_V1_Admin.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_RemoveBatchRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_CountResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "StartWatches" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Makes the batch where it is not there, and begins to watch places for it. The answer has them, in the order of the
+    /// > request. All or none; a refusal has changed nothing.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_StartWatchesRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func startWatches<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_StartWatchesRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.startWatches(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_StartWatchesRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_WatchesResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Watches" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_WatchesRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func watches<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_WatchesRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.watches(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_WatchesRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_WatchesResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "StopWatches" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Answers with those that were running.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_StopWatchesRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func stopWatches<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_StopWatchesRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.stopWatches(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_StopWatchesRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_WatchesResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -3683,6 +4232,102 @@ extension Ocr_V1_Admin.ClientProtocol {
             metadata: metadata
         )
         return try await self.removeBatch(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "StartWatches" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Makes the batch where it is not there, and begins to watch places for it. The answer has them, in the order of the
+    /// > request. All or none; a refusal has changed nothing.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func startWatches<Result>(
+        _ message: Ocr_V1_StartWatchesRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_StartWatchesRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.startWatches(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Watches" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func watches<Result>(
+        _ message: Ocr_V1_WatchesRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_WatchesRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.watches(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "StopWatches" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Answers with those that were running.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func stopWatches<Result>(
+        _ message: Ocr_V1_StopWatchesRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_WatchesResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_StopWatchesRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.stopWatches(
             request: request,
             options: options,
             onResponse: handleResponse

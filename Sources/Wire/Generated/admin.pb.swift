@@ -227,50 +227,42 @@ package nonisolated struct Ocr_V1_StatusRequest: Sendable {
   fileprivate var _node: String? = nil
 }
 
-package nonisolated struct Ocr_V1_StatusResponse: @unchecked Sendable {
+package nonisolated struct Ocr_V1_StatusResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var cluster: Ocr_V1_ClusterStatus {
-    get {_storage._cluster ?? Ocr_V1_ClusterStatus()}
-    set {_uniqueStorage()._cluster = newValue}
+    get {_cluster ?? Ocr_V1_ClusterStatus()}
+    set {_cluster = newValue}
   }
   /// Returns true if `cluster` has been explicitly set.
-  package var hasCluster: Bool {_storage._cluster != nil}
+  package var hasCluster: Bool {self._cluster != nil}
   /// Clears the value of `cluster`. Subsequent reads from it will return its default value.
-  package mutating func clearCluster() {_uniqueStorage()._cluster = nil}
+  package mutating func clearCluster() {self._cluster = nil}
 
   package var work: Ocr_V1_WorkStatus {
-    get {_storage._work ?? Ocr_V1_WorkStatus()}
-    set {_uniqueStorage()._work = newValue}
+    get {_work ?? Ocr_V1_WorkStatus()}
+    set {_work = newValue}
   }
   /// Returns true if `work` has been explicitly set.
-  package var hasWork: Bool {_storage._work != nil}
+  package var hasWork: Bool {self._work != nil}
   /// Clears the value of `work`. Subsequent reads from it will return its default value.
-  package mutating func clearWork() {_uniqueStorage()._work = nil}
+  package mutating func clearWork() {self._work = nil}
 
-  package var batches: [Ocr_V1_BatchStatus] {
-    get {_storage._batches}
-    set {_uniqueStorage()._batches = newValue}
-  }
+  package var batches: [Ocr_V1_BatchStatus] = []
 
-  package var nodes: [Ocr_V1_NodeStatus] {
-    get {_storage._nodes}
-    set {_uniqueStorage()._nodes = newValue}
-  }
+  package var nodes: [Ocr_V1_NodeStatus] = []
 
   /// Id of the node that answers.
-  package var answeredBy: String {
-    get {_storage._answeredBy}
-    set {_uniqueStorage()._answeredBy = newValue}
-  }
+  package var answeredBy: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _cluster: Ocr_V1_ClusterStatus? = nil
+  fileprivate var _work: Ocr_V1_WorkStatus? = nil
 }
 
 package nonisolated struct Ocr_V1_ClusterStatus: Sendable {
@@ -346,153 +338,167 @@ package nonisolated struct Ocr_V1_ClusterStatus: Sendable {
   fileprivate var _protocolVersion: UInt64? = nil
 }
 
-package nonisolated struct Ocr_V1_WorkStatus: Sendable {
+package nonisolated struct Ocr_V1_WorkStatus: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   /// Pending jobs that are not running.
   package var pending: UInt64 {
-    get {_pending ?? 0}
-    set {_pending = newValue}
+    get {_storage._pending ?? 0}
+    set {_uniqueStorage()._pending = newValue}
   }
   /// Returns true if `pending` has been explicitly set.
-  package var hasPending: Bool {self._pending != nil}
+  package var hasPending: Bool {_storage._pending != nil}
   /// Clears the value of `pending`. Subsequent reads from it will return its default value.
-  package mutating func clearPending() {self._pending = nil}
+  package mutating func clearPending() {_uniqueStorage()._pending = nil}
 
   package var running: UInt64 {
-    get {_running ?? 0}
-    set {_running = newValue}
+    get {_storage._running ?? 0}
+    set {_uniqueStorage()._running = newValue}
   }
   /// Returns true if `running` has been explicitly set.
-  package var hasRunning: Bool {self._running != nil}
+  package var hasRunning: Bool {_storage._running != nil}
   /// Clears the value of `running`. Subsequent reads from it will return its default value.
-  package mutating func clearRunning() {self._running = nil}
+  package mutating func clearRunning() {_uniqueStorage()._running = nil}
 
   package var done: UInt64 {
-    get {_done ?? 0}
-    set {_done = newValue}
+    get {_storage._done ?? 0}
+    set {_uniqueStorage()._done = newValue}
   }
   /// Returns true if `done` has been explicitly set.
-  package var hasDone: Bool {self._done != nil}
+  package var hasDone: Bool {_storage._done != nil}
   /// Clears the value of `done`. Subsequent reads from it will return its default value.
-  package mutating func clearDone() {self._done = nil}
+  package mutating func clearDone() {_uniqueStorage()._done = nil}
 
   package var failed: UInt64 {
-    get {_failed ?? 0}
-    set {_failed = newValue}
+    get {_storage._failed ?? 0}
+    set {_uniqueStorage()._failed = newValue}
   }
   /// Returns true if `failed` has been explicitly set.
-  package var hasFailed: Bool {self._failed != nil}
+  package var hasFailed: Bool {_storage._failed != nil}
   /// Clears the value of `failed`. Subsequent reads from it will return its default value.
-  package mutating func clearFailed() {self._failed = nil}
+  package mutating func clearFailed() {_uniqueStorage()._failed = nil}
 
   package var cancelled: UInt64 {
-    get {_cancelled ?? 0}
-    set {_cancelled = newValue}
+    get {_storage._cancelled ?? 0}
+    set {_uniqueStorage()._cancelled = newValue}
   }
   /// Returns true if `cancelled` has been explicitly set.
-  package var hasCancelled: Bool {self._cancelled != nil}
+  package var hasCancelled: Bool {_storage._cancelled != nil}
   /// Clears the value of `cancelled`. Subsequent reads from it will return its default value.
-  package mutating func clearCancelled() {self._cancelled = nil}
+  package mutating func clearCancelled() {_uniqueStorage()._cancelled = nil}
 
   package var total: UInt64 {
-    get {_total ?? 0}
-    set {_total = newValue}
+    get {_storage._total ?? 0}
+    set {_uniqueStorage()._total = newValue}
   }
   /// Returns true if `total` has been explicitly set.
-  package var hasTotal: Bool {self._total != nil}
+  package var hasTotal: Bool {_storage._total != nil}
   /// Clears the value of `total`. Subsequent reads from it will return its default value.
-  package mutating func clearTotal() {self._total = nil}
+  package mutating func clearTotal() {_uniqueStorage()._total = nil}
 
   package var jobsPerSecond: Double {
-    get {_jobsPerSecond ?? 0}
-    set {_jobsPerSecond = newValue}
+    get {_storage._jobsPerSecond ?? 0}
+    set {_uniqueStorage()._jobsPerSecond = newValue}
   }
   /// Returns true if `jobsPerSecond` has been explicitly set.
-  package var hasJobsPerSecond: Bool {self._jobsPerSecond != nil}
+  package var hasJobsPerSecond: Bool {_storage._jobsPerSecond != nil}
   /// Clears the value of `jobsPerSecond`. Subsequent reads from it will return its default value.
-  package mutating func clearJobsPerSecond() {self._jobsPerSecond = nil}
+  package mutating func clearJobsPerSecond() {_uniqueStorage()._jobsPerSecond = nil}
 
   package var etaSeconds: Double {
-    get {_etaSeconds ?? 0}
-    set {_etaSeconds = newValue}
+    get {_storage._etaSeconds ?? 0}
+    set {_uniqueStorage()._etaSeconds = newValue}
   }
   /// Returns true if `etaSeconds` has been explicitly set.
-  package var hasEtaSeconds: Bool {self._etaSeconds != nil}
+  package var hasEtaSeconds: Bool {_storage._etaSeconds != nil}
   /// Clears the value of `etaSeconds`. Subsequent reads from it will return its default value.
-  package mutating func clearEtaSeconds() {self._etaSeconds = nil}
+  package mutating func clearEtaSeconds() {_uniqueStorage()._etaSeconds = nil}
 
   package var duplicates: UInt64 {
-    get {_duplicates ?? 0}
-    set {_duplicates = newValue}
+    get {_storage._duplicates ?? 0}
+    set {_uniqueStorage()._duplicates = newValue}
   }
   /// Returns true if `duplicates` has been explicitly set.
-  package var hasDuplicates: Bool {self._duplicates != nil}
+  package var hasDuplicates: Bool {_storage._duplicates != nil}
   /// Clears the value of `duplicates`. Subsequent reads from it will return its default value.
-  package mutating func clearDuplicates() {self._duplicates = nil}
+  package mutating func clearDuplicates() {_uniqueStorage()._duplicates = nil}
 
   package var divergent: UInt64 {
-    get {_divergent ?? 0}
-    set {_divergent = newValue}
+    get {_storage._divergent ?? 0}
+    set {_uniqueStorage()._divergent = newValue}
   }
   /// Returns true if `divergent` has been explicitly set.
-  package var hasDivergent: Bool {self._divergent != nil}
+  package var hasDivergent: Bool {_storage._divergent != nil}
   /// Clears the value of `divergent`. Subsequent reads from it will return its default value.
-  package mutating func clearDivergent() {self._divergent = nil}
+  package mutating func clearDivergent() {_uniqueStorage()._divergent = nil}
 
   package var imagesPerDollar: Double {
-    get {_imagesPerDollar ?? 0}
-    set {_imagesPerDollar = newValue}
+    get {_storage._imagesPerDollar ?? 0}
+    set {_uniqueStorage()._imagesPerDollar = newValue}
   }
   /// Returns true if `imagesPerDollar` has been explicitly set.
-  package var hasImagesPerDollar: Bool {self._imagesPerDollar != nil}
+  package var hasImagesPerDollar: Bool {_storage._imagesPerDollar != nil}
   /// Clears the value of `imagesPerDollar`. Subsequent reads from it will return its default value.
-  package mutating func clearImagesPerDollar() {self._imagesPerDollar = nil}
+  package mutating func clearImagesPerDollar() {_uniqueStorage()._imagesPerDollar = nil}
 
   /// Whether every shard answered in time: the numbers are exact.
-  package var complete: Bool = false
+  package var complete: Bool {
+    get {_storage._complete}
+    set {_uniqueStorage()._complete = newValue}
+  }
 
-  package var unknownShards: UInt64 = 0
+  package var unknownShards: UInt64 {
+    get {_storage._unknownShards}
+    set {_uniqueStorage()._unknownShards = newValue}
+  }
 
   /// Jobs that wait for the next attempt after a transient failure; part of `pending`.
   package var deferred: UInt64 {
-    get {_deferred ?? 0}
-    set {_deferred = newValue}
+    get {_storage._deferred ?? 0}
+    set {_uniqueStorage()._deferred = newValue}
   }
   /// Returns true if `deferred` has been explicitly set.
-  package var hasDeferred: Bool {self._deferred != nil}
+  package var hasDeferred: Bool {_storage._deferred != nil}
   /// Clears the value of `deferred`. Subsequent reads from it will return its default value.
-  package mutating func clearDeferred() {self._deferred = nil}
+  package mutating func clearDeferred() {_uniqueStorage()._deferred = nil}
 
-  /// Pending jobs that wait because nobody can read their source now; part of `pending`.
+  /// Of the deferred jobs those whose source nobody could read at the latest try.
   package var unreachable: UInt64 {
-    get {_unreachable ?? 0}
-    set {_unreachable = newValue}
+    get {_storage._unreachable ?? 0}
+    set {_uniqueStorage()._unreachable = newValue}
   }
   /// Returns true if `unreachable` has been explicitly set.
-  package var hasUnreachable: Bool {self._unreachable != nil}
+  package var hasUnreachable: Bool {_storage._unreachable != nil}
   /// Clears the value of `unreachable`. Subsequent reads from it will return its default value.
-  package mutating func clearUnreachable() {self._unreachable = nil}
+  package mutating func clearUnreachable() {_uniqueStorage()._unreachable = nil}
+
+  /// Jobs that got the result of another job with the same image, since the start of each node; part of `done`.
+  package var reused: UInt64 {
+    get {_storage._reused ?? 0}
+    set {_uniqueStorage()._reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {_storage._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {_uniqueStorage()._reused = nil}
+
+  /// Watches that are running.
+  package var watches: UInt64 {
+    get {_storage._watches ?? 0}
+    set {_uniqueStorage()._watches = newValue}
+  }
+  /// Returns true if `watches` has been explicitly set.
+  package var hasWatches: Bool {_storage._watches != nil}
+  /// Clears the value of `watches`. Subsequent reads from it will return its default value.
+  package mutating func clearWatches() {_uniqueStorage()._watches = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _pending: UInt64? = nil
-  fileprivate var _running: UInt64? = nil
-  fileprivate var _done: UInt64? = nil
-  fileprivate var _failed: UInt64? = nil
-  fileprivate var _cancelled: UInt64? = nil
-  fileprivate var _total: UInt64? = nil
-  fileprivate var _jobsPerSecond: Double? = nil
-  fileprivate var _etaSeconds: Double? = nil
-  fileprivate var _duplicates: UInt64? = nil
-  fileprivate var _divergent: UInt64? = nil
-  fileprivate var _imagesPerDollar: Double? = nil
-  fileprivate var _deferred: UInt64? = nil
-  fileprivate var _unreachable: UInt64? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct Ocr_V1_BatchStatus: Sendable {
@@ -949,6 +955,75 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   /// Clears the value of `stealMsP99`. Subsequent reads from it will return its default value.
   package mutating func clearStealMsP99() {_uniqueStorage()._stealMsP99 = nil}
 
+  /// What the machine's cloud announces: "EC2 spot interruption at 12:34:56".
+  package var cloudNotice: String {
+    get {_storage._cloudNotice ?? String()}
+    set {_uniqueStorage()._cloudNotice = newValue}
+  }
+  /// Returns true if `cloudNotice` has been explicitly set.
+  package var hasCloudNotice: Bool {_storage._cloudNotice != nil}
+  /// Clears the value of `cloudNotice`. Subsequent reads from it will return its default value.
+  package mutating func clearCloudNotice() {_uniqueStorage()._cloudNotice = nil}
+
+  /// Whether the node asks others for work; not while its cloud advises against it.
+  package var stealing: Bool {
+    get {_storage._stealing ?? false}
+    set {_uniqueStorage()._stealing = newValue}
+  }
+  /// Returns true if `stealing` has been explicitly set.
+  package var hasStealing: Bool {_storage._stealing != nil}
+  /// Clears the value of `stealing`. Subsequent reads from it will return its default value.
+  package mutating func clearStealing() {_uniqueStorage()._stealing = nil}
+
+  /// Jobs that got the result of another job with the same image, since the start.
+  package var reused: UInt64 {
+    get {_storage._reused ?? 0}
+    set {_uniqueStorage()._reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {_storage._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {_uniqueStorage()._reused = nil}
+
+  /// Time that slots waited for the image of a job that they had taken up, since the start.
+  package var waitingSeconds: Double {
+    get {_storage._waitingSeconds ?? 0}
+    set {_uniqueStorage()._waitingSeconds = newValue}
+  }
+  /// Returns true if `waitingSeconds` has been explicitly set.
+  package var hasWaitingSeconds: Bool {_storage._waitingSeconds != nil}
+  /// Clears the value of `waitingSeconds`. Subsequent reads from it will return its default value.
+  package mutating func clearWaitingSeconds() {_uniqueStorage()._waitingSeconds = nil}
+
+  /// Its part of the time in which slots had a job, 0...1, over the last minute; left out while none had one.
+  package var waitingShare: Double {
+    get {_storage._waitingShare ?? 0}
+    set {_uniqueStorage()._waitingShare = newValue}
+  }
+  /// Returns true if `waitingShare` has been explicitly set.
+  package var hasWaitingShare: Bool {_storage._waitingShare != nil}
+  /// Clears the value of `waitingShare`. Subsequent reads from it will return its default value.
+  package mutating func clearWaitingShare() {_uniqueStorage()._waitingShare = nil}
+
+  /// Images that came over the network (from other nodes, stores, web servers) since the start, and their bytes.
+  package var fetchedImages: UInt64 {
+    get {_storage._fetchedImages ?? 0}
+    set {_uniqueStorage()._fetchedImages = newValue}
+  }
+  /// Returns true if `fetchedImages` has been explicitly set.
+  package var hasFetchedImages: Bool {_storage._fetchedImages != nil}
+  /// Clears the value of `fetchedImages`. Subsequent reads from it will return its default value.
+  package mutating func clearFetchedImages() {_uniqueStorage()._fetchedImages = nil}
+
+  package var fetchedBytes: UInt64 {
+    get {_storage._fetchedBytes ?? 0}
+    set {_uniqueStorage()._fetchedBytes = newValue}
+  }
+  /// Returns true if `fetchedBytes` has been explicitly set.
+  package var hasFetchedBytes: Bool {_storage._fetchedBytes != nil}
+  /// Clears the value of `fetchedBytes`. Subsequent reads from it will return its default value.
+  package mutating func clearFetchedBytes() {_uniqueStorage()._fetchedBytes = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1021,6 +1096,7 @@ package nonisolated struct Ocr_V1_SlotStatus: Sendable {
   /// Clears the value of `rssBytes`. Subsequent reads from it will return its default value.
   package mutating func clearRssBytes() {self._rssBytes = nil}
 
+  /// Of the job; of an idle slot those that its worker has loaded.
   package var language: String {
     get {_language ?? String()}
     set {_language = newValue}
@@ -1204,6 +1280,16 @@ package nonisolated struct Ocr_V1_SubmitEntry: Sendable {
   /// Clears the value of `modifiedNanoseconds`. Subsequent reads from it will return its default value.
   package mutating func clearModifiedNanoseconds() {self._modifiedNanoseconds = nil}
 
+  /// The ETag of an object.
+  package var tag: Data {
+    get {_tag ?? Data()}
+    set {_tag = newValue}
+  }
+  /// Returns true if `tag` has been explicitly set.
+  package var hasTag: Bool {self._tag != nil}
+  /// Clears the value of `tag`. Subsequent reads from it will return its default value.
+  package mutating func clearTag() {self._tag = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1212,6 +1298,7 @@ package nonisolated struct Ocr_V1_SubmitEntry: Sendable {
   fileprivate var _priority: Int32? = nil
   fileprivate var _byteCount: Int64? = nil
   fileprivate var _modifiedNanoseconds: Int64? = nil
+  fileprivate var _tag: Data? = nil
 }
 
 /// The answer to a header (chunk 0) or to a chunk (counted from 1). Counts are of that chunk alone.
@@ -1259,6 +1346,243 @@ package nonisolated struct Ocr_V1_SubmitRejection: Sendable {
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+}
+
+package nonisolated struct Ocr_V1_StartWatchesRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// As of a submission.
+  package var header: Ocr_V1_SubmitHeader {
+    get {_header ?? Ocr_V1_SubmitHeader()}
+    set {_header = newValue}
+  }
+  /// Returns true if `header` has been explicitly set.
+  package var hasHeader: Bool {self._header != nil}
+  /// Clears the value of `header`. Subsequent reads from it will return its default value.
+  package mutating func clearHeader() {self._header = nil}
+
+  /// Absolute paths of folders, or URLs.
+  package var sources: [Data] = []
+
+  /// "GLOB=language", each.
+  package var languageRules: [Data] = []
+
+  /// 0: the default.
+  package var intervalSeconds: UInt32 = 0
+
+  /// Empty where there is none.
+  package var queueURL: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _header: Ocr_V1_SubmitHeader? = nil
+}
+
+package nonisolated struct Ocr_V1_WatchesRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// All batches when left out.
+  package var batch: String {
+    get {_batch ?? String()}
+    set {_batch = newValue}
+  }
+  /// Returns true if `batch` has been explicitly set.
+  package var hasBatch: Bool {self._batch != nil}
+  /// Clears the value of `batch`. Subsequent reads from it will return its default value.
+  package mutating func clearBatch() {self._batch = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _batch: String? = nil
+}
+
+package nonisolated struct Ocr_V1_StopWatchesRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// One of both: ids or unique beginnings of them; a batch.
+  package var ids: [String] = []
+
+  package var batch: String {
+    get {_batch ?? String()}
+    set {_batch = newValue}
+  }
+  /// Returns true if `batch` has been explicitly set.
+  package var hasBatch: Bool {self._batch != nil}
+  /// Clears the value of `batch`. Subsequent reads from it will return its default value.
+  package mutating func clearBatch() {self._batch = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _batch: String? = nil
+}
+
+package nonisolated struct Ocr_V1_WatchesResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var watches: [Ocr_V1_WatchDetail] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_WatchDetail: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 32 hexadecimal digits.
+  package var id: String {
+    get {_storage._id}
+    set {_uniqueStorage()._id = newValue}
+  }
+
+  package var batch: String {
+    get {_storage._batch}
+    set {_uniqueStorage()._batch = newValue}
+  }
+
+  package var source: Data {
+    get {_storage._source}
+    set {_uniqueStorage()._source = newValue}
+  }
+
+  package var language: String {
+    get {_storage._language}
+    set {_uniqueStorage()._language = newValue}
+  }
+
+  package var languageRules: [Data] {
+    get {_storage._languageRules}
+    set {_uniqueStorage()._languageRules = newValue}
+  }
+
+  package var priority: Int32 {
+    get {_storage._priority}
+    set {_uniqueStorage()._priority = newValue}
+  }
+
+  package var intervalSeconds: UInt32 {
+    get {_storage._intervalSeconds}
+    set {_uniqueStorage()._intervalSeconds = newValue}
+  }
+
+  package var queueURL: String {
+    get {_storage._queueURL}
+    set {_uniqueStorage()._queueURL = newValue}
+  }
+
+  /// Name of the node through which it was started, or that took a folder over.
+  package var origin: String {
+    get {_storage._origin}
+    set {_uniqueStorage()._origin = newValue}
+  }
+
+  package var running: Bool {
+    get {_storage._running}
+    set {_uniqueStorage()._running = newValue}
+  }
+
+  package var createdSeconds: Int64 {
+    get {_storage._createdSeconds}
+    set {_uniqueStorage()._createdSeconds = newValue}
+  }
+
+  /// Name of the node that runs it; left out when none does.
+  package var runner: String {
+    get {_storage._runner ?? String()}
+    set {_uniqueStorage()._runner = newValue}
+  }
+  /// Returns true if `runner` has been explicitly set.
+  package var hasRunner: Bool {_storage._runner != nil}
+  /// Clears the value of `runner`. Subsequent reads from it will return its default value.
+  package mutating func clearRunner() {_uniqueStorage()._runner = nil}
+
+  /// Left out when the runner did not answer, or has not begun.
+  package var progress: Ocr_V1_WatchProgress {
+    get {_storage._progress ?? Ocr_V1_WatchProgress()}
+    set {_uniqueStorage()._progress = newValue}
+  }
+  /// Returns true if `progress` has been explicitly set.
+  package var hasProgress: Bool {_storage._progress != nil}
+  /// Clears the value of `progress`. Subsequent reads from it will return its default value.
+  package mutating func clearProgress() {_uniqueStorage()._progress = nil}
+
+  /// Why nobody runs it; empty where somebody does.
+  package var reason: String {
+    get {_storage._reason}
+    set {_uniqueStorage()._reason = newValue}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// How a watch goes on the node that runs it, since that node took it up.
+package nonisolated struct Ocr_V1_WatchProgress: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: String = String()
+
+  /// Complete looks at the place.
+  package var looks: UInt64 = 0
+
+  package var lastLookSecondsAgo: Double {
+    get {_lastLookSecondsAgo ?? 0}
+    set {_lastLookSecondsAgo = newValue}
+  }
+  /// Returns true if `lastLookSecondsAgo` has been explicitly set.
+  package var hasLastLookSecondsAgo: Bool {self._lastLookSecondsAgo != nil}
+  /// Clears the value of `lastLookSecondsAgo`. Subsequent reads from it will return its default value.
+  package mutating func clearLastLookSecondsAgo() {self._lastLookSecondsAgo = nil}
+
+  package var newCount: UInt64 = 0
+
+  package var changedCount: UInt64 = 0
+
+  package var knownCount: UInt64 = 0
+
+  /// Sources that were refused, and why the latest of them was.
+  package var skippedCount: UInt64 = 0
+
+  package var skippedReason: String = String()
+
+  /// Files that are still being written, as far as is known.
+  package var unsettled: UInt64 = 0
+
+  /// What keeps it from working now; empty when nothing does.
+  package var error: String = String()
+
+  /// What makes it slower than it could be; empty when nothing does.
+  package var note: String = String()
+
+  /// Messages taken from the queue.
+  package var messageCount: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _lastLookSecondsAgo: Double? = nil
 }
 
 package nonisolated struct Ocr_V1_WaitRequest: Sendable {
@@ -1330,6 +1654,9 @@ package nonisolated struct Ocr_V1_WaitProgress: Sendable {
 
   /// Pending jobs that wait because nobody can read their source now.
   package var unreachable: UInt64 = 0
+
+  /// Running watches of the batches that are waited for: more may come.
+  package var watches: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1633,6 +1960,26 @@ package nonisolated struct Ocr_V1_JobDetail: @unchecked Sendable {
   /// Clears the value of `primary`. Subsequent reads from it will return its default value.
   package mutating func clearPrimary() {_uniqueStorage()._primary = nil}
 
+  /// The ETag of an object.
+  package var tag: Data {
+    get {_storage._tag ?? Data()}
+    set {_uniqueStorage()._tag = newValue}
+  }
+  /// Returns true if `tag` has been explicitly set.
+  package var hasTag: Bool {_storage._tag != nil}
+  /// Clears the value of `tag`. Subsequent reads from it will return its default value.
+  package mutating func clearTag() {_uniqueStorage()._tag = nil}
+
+  /// The job whose recognition its result repeats.
+  package var reused: String {
+    get {_storage._reused ?? String()}
+    set {_uniqueStorage()._reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {_storage._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {_uniqueStorage()._reused = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1840,6 +2187,9 @@ package nonisolated struct Ocr_V1_BatchDetail: Sendable {
 
   /// Seconds since 1970.
   package var createdSeconds: Int64 = 0
+
+  /// Watches that are running.
+  package var watches: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -2582,95 +2932,51 @@ nonisolated extension Ocr_V1_StatusResponse: SwiftProtobuf.Message, SwiftProtobu
   package static let protoMessageName: String = _protobuf_package + ".StatusResponse"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}cluster\0\u{1}work\0\u{1}batches\0\u{1}nodes\0\u{3}answered_by\0")
 
-  fileprivate class _StorageClass {
-    var _cluster: Ocr_V1_ClusterStatus? = nil
-    var _work: Ocr_V1_WorkStatus? = nil
-    var _batches: [Ocr_V1_BatchStatus] = []
-    var _nodes: [Ocr_V1_NodeStatus] = []
-    var _answeredBy: String = String()
-
-      // This property is used as the initial default value for new instances of the type.
-      // The type itself is protecting the reference to its storage via CoW semantics.
-      // This will force a copy to be made of this reference when the first mutation occurs;
-      // hence, it is safe to mark this as `nonisolated(unsafe)`.
-      static nonisolated(unsafe) let defaultInstance = _StorageClass()
-
-    private init() {}
-
-    init(copying source: _StorageClass) {
-      _cluster = source._cluster
-      _work = source._work
-      _batches = source._batches
-      _nodes = source._nodes
-      _answeredBy = source._answeredBy
-    }
-  }
-
-  fileprivate mutating func _uniqueStorage() -> _StorageClass {
-    if !isKnownUniquelyReferenced(&_storage) {
-      _storage = _StorageClass(copying: _storage)
-    }
-    return _storage
-  }
-
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    _ = _uniqueStorage()
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      while let fieldNumber = try decoder.nextFieldNumber() {
-        // The use of inline closures is to circumvent an issue where the compiler
-        // allocates stack space for every case branch when no optimizations are
-        // enabled. https://github.com/apple/swift-protobuf/issues/1034
-        switch fieldNumber {
-        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._cluster) }()
-        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._work) }()
-        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._batches) }()
-        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._nodes) }()
-        case 5: try { try decoder.decodeSingularStringField(value: &_storage._answeredBy) }()
-        default: break
-        }
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._cluster) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._work) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.batches) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.nodes) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.answeredBy) }()
+      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every if/case branch local when no optimizations
-      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-      // https://github.com/apple/swift-protobuf/issues/1182
-      try { if let v = _storage._cluster {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-      } }()
-      try { if let v = _storage._work {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-      } }()
-      if !_storage._batches.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._batches, fieldNumber: 3)
-      }
-      if !_storage._nodes.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._nodes, fieldNumber: 4)
-      }
-      if !_storage._answeredBy.isEmpty {
-        try visitor.visitSingularStringField(value: _storage._answeredBy, fieldNumber: 5)
-      }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._cluster {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._work {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.batches.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.batches, fieldNumber: 3)
+    }
+    if !self.nodes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.nodes, fieldNumber: 4)
+    }
+    if !self.answeredBy.isEmpty {
+      try visitor.visitSingularStringField(value: self.answeredBy, fieldNumber: 5)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_StatusResponse, rhs: Ocr_V1_StatusResponse) -> Bool {
-    if lhs._storage !== rhs._storage {
-      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
-        let _storage = _args.0
-        let rhs_storage = _args.1
-        if _storage._cluster != rhs_storage._cluster {return false}
-        if _storage._work != rhs_storage._work {return false}
-        if _storage._batches != rhs_storage._batches {return false}
-        if _storage._nodes != rhs_storage._nodes {return false}
-        if _storage._answeredBy != rhs_storage._answeredBy {return false}
-        return true
-      }
-      if !storagesAreEqual {return false}
-    }
+    if lhs._cluster != rhs._cluster {return false}
+    if lhs._work != rhs._work {return false}
+    if lhs.batches != rhs.batches {return false}
+    if lhs.nodes != rhs.nodes {return false}
+    if lhs.answeredBy != rhs.answeredBy {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2742,103 +3048,181 @@ nonisolated extension Ocr_V1_ClusterStatus: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0\u{1}watches\0\u{2}\u{4}reused\0")
+
+  fileprivate class _StorageClass {
+    var _pending: UInt64? = nil
+    var _running: UInt64? = nil
+    var _done: UInt64? = nil
+    var _failed: UInt64? = nil
+    var _cancelled: UInt64? = nil
+    var _total: UInt64? = nil
+    var _jobsPerSecond: Double? = nil
+    var _etaSeconds: Double? = nil
+    var _duplicates: UInt64? = nil
+    var _divergent: UInt64? = nil
+    var _imagesPerDollar: Double? = nil
+    var _complete: Bool = false
+    var _unknownShards: UInt64 = 0
+    var _deferred: UInt64? = nil
+    var _unreachable: UInt64? = nil
+    var _reused: UInt64? = nil
+    var _watches: UInt64? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _pending = source._pending
+      _running = source._running
+      _done = source._done
+      _failed = source._failed
+      _cancelled = source._cancelled
+      _total = source._total
+      _jobsPerSecond = source._jobsPerSecond
+      _etaSeconds = source._etaSeconds
+      _duplicates = source._duplicates
+      _divergent = source._divergent
+      _imagesPerDollar = source._imagesPerDollar
+      _complete = source._complete
+      _unknownShards = source._unknownShards
+      _deferred = source._deferred
+      _unreachable = source._unreachable
+      _reused = source._reused
+      _watches = source._watches
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt64Field(value: &self._pending) }()
-      case 2: try { try decoder.decodeSingularUInt64Field(value: &self._running) }()
-      case 3: try { try decoder.decodeSingularUInt64Field(value: &self._done) }()
-      case 4: try { try decoder.decodeSingularUInt64Field(value: &self._failed) }()
-      case 5: try { try decoder.decodeSingularUInt64Field(value: &self._cancelled) }()
-      case 6: try { try decoder.decodeSingularUInt64Field(value: &self._total) }()
-      case 7: try { try decoder.decodeSingularDoubleField(value: &self._jobsPerSecond) }()
-      case 8: try { try decoder.decodeSingularDoubleField(value: &self._etaSeconds) }()
-      case 9: try { try decoder.decodeSingularUInt64Field(value: &self._duplicates) }()
-      case 10: try { try decoder.decodeSingularUInt64Field(value: &self._divergent) }()
-      case 11: try { try decoder.decodeSingularDoubleField(value: &self._imagesPerDollar) }()
-      case 12: try { try decoder.decodeSingularBoolField(value: &self.complete) }()
-      case 13: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
-      case 14: try { try decoder.decodeSingularUInt64Field(value: &self._deferred) }()
-      case 15: try { try decoder.decodeSingularUInt64Field(value: &self._unreachable) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularUInt64Field(value: &_storage._pending) }()
+        case 2: try { try decoder.decodeSingularUInt64Field(value: &_storage._running) }()
+        case 3: try { try decoder.decodeSingularUInt64Field(value: &_storage._done) }()
+        case 4: try { try decoder.decodeSingularUInt64Field(value: &_storage._failed) }()
+        case 5: try { try decoder.decodeSingularUInt64Field(value: &_storage._cancelled) }()
+        case 6: try { try decoder.decodeSingularUInt64Field(value: &_storage._total) }()
+        case 7: try { try decoder.decodeSingularDoubleField(value: &_storage._jobsPerSecond) }()
+        case 8: try { try decoder.decodeSingularDoubleField(value: &_storage._etaSeconds) }()
+        case 9: try { try decoder.decodeSingularUInt64Field(value: &_storage._duplicates) }()
+        case 10: try { try decoder.decodeSingularUInt64Field(value: &_storage._divergent) }()
+        case 11: try { try decoder.decodeSingularDoubleField(value: &_storage._imagesPerDollar) }()
+        case 12: try { try decoder.decodeSingularBoolField(value: &_storage._complete) }()
+        case 13: try { try decoder.decodeSingularUInt64Field(value: &_storage._unknownShards) }()
+        case 14: try { try decoder.decodeSingularUInt64Field(value: &_storage._deferred) }()
+        case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._unreachable) }()
+        case 16: try { try decoder.decodeSingularUInt64Field(value: &_storage._watches) }()
+        case 20: try { try decoder.decodeSingularUInt64Field(value: &_storage._reused) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._pending {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 1)
-    } }()
-    try { if let v = self._running {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 2)
-    } }()
-    try { if let v = self._done {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 3)
-    } }()
-    try { if let v = self._failed {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
-    } }()
-    try { if let v = self._cancelled {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 5)
-    } }()
-    try { if let v = self._total {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 6)
-    } }()
-    try { if let v = self._jobsPerSecond {
-      try visitor.visitSingularDoubleField(value: v, fieldNumber: 7)
-    } }()
-    try { if let v = self._etaSeconds {
-      try visitor.visitSingularDoubleField(value: v, fieldNumber: 8)
-    } }()
-    try { if let v = self._duplicates {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 9)
-    } }()
-    try { if let v = self._divergent {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 10)
-    } }()
-    try { if let v = self._imagesPerDollar {
-      try visitor.visitSingularDoubleField(value: v, fieldNumber: 11)
-    } }()
-    if self.complete != false {
-      try visitor.visitSingularBoolField(value: self.complete, fieldNumber: 12)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._pending {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._running {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._done {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 3)
+      } }()
+      try { if let v = _storage._failed {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 4)
+      } }()
+      try { if let v = _storage._cancelled {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._total {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 6)
+      } }()
+      try { if let v = _storage._jobsPerSecond {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 7)
+      } }()
+      try { if let v = _storage._etaSeconds {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 8)
+      } }()
+      try { if let v = _storage._duplicates {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 9)
+      } }()
+      try { if let v = _storage._divergent {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 10)
+      } }()
+      try { if let v = _storage._imagesPerDollar {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 11)
+      } }()
+      if _storage._complete != false {
+        try visitor.visitSingularBoolField(value: _storage._complete, fieldNumber: 12)
+      }
+      if _storage._unknownShards != 0 {
+        try visitor.visitSingularUInt64Field(value: _storage._unknownShards, fieldNumber: 13)
+      }
+      try { if let v = _storage._deferred {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 14)
+      } }()
+      try { if let v = _storage._unreachable {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 15)
+      } }()
+      try { if let v = _storage._watches {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 16)
+      } }()
+      try { if let v = _storage._reused {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 20)
+      } }()
     }
-    if self.unknownShards != 0 {
-      try visitor.visitSingularUInt64Field(value: self.unknownShards, fieldNumber: 13)
-    }
-    try { if let v = self._deferred {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 14)
-    } }()
-    try { if let v = self._unreachable {
-      try visitor.visitSingularUInt64Field(value: v, fieldNumber: 15)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_WorkStatus, rhs: Ocr_V1_WorkStatus) -> Bool {
-    if lhs._pending != rhs._pending {return false}
-    if lhs._running != rhs._running {return false}
-    if lhs._done != rhs._done {return false}
-    if lhs._failed != rhs._failed {return false}
-    if lhs._cancelled != rhs._cancelled {return false}
-    if lhs._total != rhs._total {return false}
-    if lhs._jobsPerSecond != rhs._jobsPerSecond {return false}
-    if lhs._etaSeconds != rhs._etaSeconds {return false}
-    if lhs._duplicates != rhs._duplicates {return false}
-    if lhs._divergent != rhs._divergent {return false}
-    if lhs._imagesPerDollar != rhs._imagesPerDollar {return false}
-    if lhs.complete != rhs.complete {return false}
-    if lhs.unknownShards != rhs.unknownShards {return false}
-    if lhs._deferred != rhs._deferred {return false}
-    if lhs._unreachable != rhs._unreachable {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._pending != rhs_storage._pending {return false}
+        if _storage._running != rhs_storage._running {return false}
+        if _storage._done != rhs_storage._done {return false}
+        if _storage._failed != rhs_storage._failed {return false}
+        if _storage._cancelled != rhs_storage._cancelled {return false}
+        if _storage._total != rhs_storage._total {return false}
+        if _storage._jobsPerSecond != rhs_storage._jobsPerSecond {return false}
+        if _storage._etaSeconds != rhs_storage._etaSeconds {return false}
+        if _storage._duplicates != rhs_storage._duplicates {return false}
+        if _storage._divergent != rhs_storage._divergent {return false}
+        if _storage._imagesPerDollar != rhs_storage._imagesPerDollar {return false}
+        if _storage._complete != rhs_storage._complete {return false}
+        if _storage._unknownShards != rhs_storage._unknownShards {return false}
+        if _storage._deferred != rhs_storage._deferred {return false}
+        if _storage._unreachable != rhs_storage._unreachable {return false}
+        if _storage._reused != rhs_storage._reused {return false}
+        if _storage._watches != rhs_storage._watches {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2910,7 +3294,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0\u{2}\u{9}reused\0\u{3}waiting_seconds\0\u{3}waiting_share\0\u{3}fetched_images\0\u{3}fetched_bytes\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -2957,6 +3341,13 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _stealAnswers: UInt64? = nil
     var _stealMsMedian: Double? = nil
     var _stealMsP99: Double? = nil
+    var _cloudNotice: String? = nil
+    var _stealing: Bool? = nil
+    var _reused: UInt64? = nil
+    var _waitingSeconds: Double? = nil
+    var _waitingShare: Double? = nil
+    var _fetchedImages: UInt64? = nil
+    var _fetchedBytes: UInt64? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3011,6 +3402,13 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _stealAnswers = source._stealAnswers
       _stealMsMedian = source._stealMsMedian
       _stealMsP99 = source._stealMsP99
+      _cloudNotice = source._cloudNotice
+      _stealing = source._stealing
+      _reused = source._reused
+      _waitingSeconds = source._waitingSeconds
+      _waitingShare = source._waitingShare
+      _fetchedImages = source._fetchedImages
+      _fetchedBytes = source._fetchedBytes
     }
   }
 
@@ -3073,6 +3471,13 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 42: try { try decoder.decodeSingularUInt64Field(value: &_storage._stealAnswers) }()
         case 43: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsMedian) }()
         case 44: try { try decoder.decodeSingularDoubleField(value: &_storage._stealMsP99) }()
+        case 50: try { try decoder.decodeSingularStringField(value: &_storage._cloudNotice) }()
+        case 51: try { try decoder.decodeSingularBoolField(value: &_storage._stealing) }()
+        case 60: try { try decoder.decodeSingularUInt64Field(value: &_storage._reused) }()
+        case 61: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingSeconds) }()
+        case 62: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingShare) }()
+        case 63: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedImages) }()
+        case 64: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedBytes) }()
         default: break
         }
       }
@@ -3217,6 +3622,27 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._stealMsP99 {
         try visitor.visitSingularDoubleField(value: v, fieldNumber: 44)
       } }()
+      try { if let v = _storage._cloudNotice {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 50)
+      } }()
+      try { if let v = _storage._stealing {
+        try visitor.visitSingularBoolField(value: v, fieldNumber: 51)
+      } }()
+      try { if let v = _storage._reused {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 60)
+      } }()
+      try { if let v = _storage._waitingSeconds {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 61)
+      } }()
+      try { if let v = _storage._waitingShare {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 62)
+      } }()
+      try { if let v = _storage._fetchedImages {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 63)
+      } }()
+      try { if let v = _storage._fetchedBytes {
+        try visitor.visitSingularUInt64Field(value: v, fieldNumber: 64)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3270,6 +3696,13 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._stealAnswers != rhs_storage._stealAnswers {return false}
         if _storage._stealMsMedian != rhs_storage._stealMsMedian {return false}
         if _storage._stealMsP99 != rhs_storage._stealMsP99 {return false}
+        if _storage._cloudNotice != rhs_storage._cloudNotice {return false}
+        if _storage._stealing != rhs_storage._stealing {return false}
+        if _storage._reused != rhs_storage._reused {return false}
+        if _storage._waitingSeconds != rhs_storage._waitingSeconds {return false}
+        if _storage._waitingShare != rhs_storage._waitingShare {return false}
+        if _storage._fetchedImages != rhs_storage._fetchedImages {return false}
+        if _storage._fetchedBytes != rhs_storage._fetchedBytes {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -3555,7 +3988,7 @@ nonisolated extension Ocr_V1_SubmitChunk: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SubmitEntry"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}language\0\u{1}priority\0\u{3}byte_count\0\u{3}modified_nanoseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{1}language\0\u{1}priority\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}tag\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3568,6 +4001,7 @@ nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._
       case 3: try { try decoder.decodeSingularSInt32Field(value: &self._priority) }()
       case 4: try { try decoder.decodeSingularInt64Field(value: &self._byteCount) }()
       case 5: try { try decoder.decodeSingularInt64Field(value: &self._modifiedNanoseconds) }()
+      case 6: try { try decoder.decodeSingularBytesField(value: &self._tag) }()
       default: break
       }
     }
@@ -3593,6 +4027,9 @@ nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._
     try { if let v = self._modifiedNanoseconds {
       try visitor.visitSingularInt64Field(value: v, fieldNumber: 5)
     } }()
+    try { if let v = self._tag {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 6)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3602,6 +4039,7 @@ nonisolated extension Ocr_V1_SubmitEntry: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs._priority != rhs._priority {return false}
     if lhs._byteCount != rhs._byteCount {return false}
     if lhs._modifiedNanoseconds != rhs._modifiedNanoseconds {return false}
+    if lhs._tag != rhs._tag {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -3712,6 +4150,413 @@ nonisolated extension Ocr_V1_SubmitRejection: SwiftProtobuf.Message, SwiftProtob
   }
 }
 
+nonisolated extension Ocr_V1_StartWatchesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StartWatchesRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{1}sources\0\u{3}language_rules\0\u{3}interval_seconds\0\u{3}queue_url\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._header) }()
+      case 2: try { try decoder.decodeRepeatedBytesField(value: &self.sources) }()
+      case 3: try { try decoder.decodeRepeatedBytesField(value: &self.languageRules) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.intervalSeconds) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.queueURL) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._header {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.sources.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.sources, fieldNumber: 2)
+    }
+    if !self.languageRules.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.languageRules, fieldNumber: 3)
+    }
+    if self.intervalSeconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.intervalSeconds, fieldNumber: 4)
+    }
+    if !self.queueURL.isEmpty {
+      try visitor.visitSingularStringField(value: self.queueURL, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_StartWatchesRequest, rhs: Ocr_V1_StartWatchesRequest) -> Bool {
+    if lhs._header != rhs._header {return false}
+    if lhs.sources != rhs.sources {return false}
+    if lhs.languageRules != rhs.languageRules {return false}
+    if lhs.intervalSeconds != rhs.intervalSeconds {return false}
+    if lhs.queueURL != rhs.queueURL {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_WatchesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WatchesRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self._batch) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._batch {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_WatchesRequest, rhs: Ocr_V1_WatchesRequest) -> Bool {
+    if lhs._batch != rhs._batch {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_StopWatchesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StopWatchesRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ids\0\u{1}batch\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.ids) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self._batch) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.ids.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.ids, fieldNumber: 1)
+    }
+    try { if let v = self._batch {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_StopWatchesRequest, rhs: Ocr_V1_StopWatchesRequest) -> Bool {
+    if lhs.ids != rhs.ids {return false}
+    if lhs._batch != rhs._batch {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_WatchesResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WatchesResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}watches\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.watches) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.watches.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.watches, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_WatchesResponse, rhs: Ocr_V1_WatchesResponse) -> Bool {
+    if lhs.watches != rhs.watches {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_WatchDetail: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WatchDetail"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}batch\0\u{1}source\0\u{1}language\0\u{3}language_rules\0\u{1}priority\0\u{3}interval_seconds\0\u{3}queue_url\0\u{1}origin\0\u{1}running\0\u{3}created_seconds\0\u{1}runner\0\u{1}progress\0\u{1}reason\0")
+
+  fileprivate class _StorageClass {
+    var _id: String = String()
+    var _batch: String = String()
+    var _source: Data = Data()
+    var _language: String = String()
+    var _languageRules: [Data] = []
+    var _priority: Int32 = 0
+    var _intervalSeconds: UInt32 = 0
+    var _queueURL: String = String()
+    var _origin: String = String()
+    var _running: Bool = false
+    var _createdSeconds: Int64 = 0
+    var _runner: String? = nil
+    var _progress: Ocr_V1_WatchProgress? = nil
+    var _reason: String = String()
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _id = source._id
+      _batch = source._batch
+      _source = source._source
+      _language = source._language
+      _languageRules = source._languageRules
+      _priority = source._priority
+      _intervalSeconds = source._intervalSeconds
+      _queueURL = source._queueURL
+      _origin = source._origin
+      _running = source._running
+      _createdSeconds = source._createdSeconds
+      _runner = source._runner
+      _progress = source._progress
+      _reason = source._reason
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._id) }()
+        case 2: try { try decoder.decodeSingularStringField(value: &_storage._batch) }()
+        case 3: try { try decoder.decodeSingularBytesField(value: &_storage._source) }()
+        case 4: try { try decoder.decodeSingularStringField(value: &_storage._language) }()
+        case 5: try { try decoder.decodeRepeatedBytesField(value: &_storage._languageRules) }()
+        case 6: try { try decoder.decodeSingularSInt32Field(value: &_storage._priority) }()
+        case 7: try { try decoder.decodeSingularUInt32Field(value: &_storage._intervalSeconds) }()
+        case 8: try { try decoder.decodeSingularStringField(value: &_storage._queueURL) }()
+        case 9: try { try decoder.decodeSingularStringField(value: &_storage._origin) }()
+        case 10: try { try decoder.decodeSingularBoolField(value: &_storage._running) }()
+        case 11: try { try decoder.decodeSingularInt64Field(value: &_storage._createdSeconds) }()
+        case 12: try { try decoder.decodeSingularStringField(value: &_storage._runner) }()
+        case 13: try { try decoder.decodeSingularMessageField(value: &_storage._progress) }()
+        case 14: try { try decoder.decodeSingularStringField(value: &_storage._reason) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._id.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._id, fieldNumber: 1)
+      }
+      if !_storage._batch.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._batch, fieldNumber: 2)
+      }
+      if !_storage._source.isEmpty {
+        try visitor.visitSingularBytesField(value: _storage._source, fieldNumber: 3)
+      }
+      if !_storage._language.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._language, fieldNumber: 4)
+      }
+      if !_storage._languageRules.isEmpty {
+        try visitor.visitRepeatedBytesField(value: _storage._languageRules, fieldNumber: 5)
+      }
+      if _storage._priority != 0 {
+        try visitor.visitSingularSInt32Field(value: _storage._priority, fieldNumber: 6)
+      }
+      if _storage._intervalSeconds != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._intervalSeconds, fieldNumber: 7)
+      }
+      if !_storage._queueURL.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._queueURL, fieldNumber: 8)
+      }
+      if !_storage._origin.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._origin, fieldNumber: 9)
+      }
+      if _storage._running != false {
+        try visitor.visitSingularBoolField(value: _storage._running, fieldNumber: 10)
+      }
+      if _storage._createdSeconds != 0 {
+        try visitor.visitSingularInt64Field(value: _storage._createdSeconds, fieldNumber: 11)
+      }
+      try { if let v = _storage._runner {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 12)
+      } }()
+      try { if let v = _storage._progress {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
+      } }()
+      if !_storage._reason.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._reason, fieldNumber: 14)
+      }
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_WatchDetail, rhs: Ocr_V1_WatchDetail) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._id != rhs_storage._id {return false}
+        if _storage._batch != rhs_storage._batch {return false}
+        if _storage._source != rhs_storage._source {return false}
+        if _storage._language != rhs_storage._language {return false}
+        if _storage._languageRules != rhs_storage._languageRules {return false}
+        if _storage._priority != rhs_storage._priority {return false}
+        if _storage._intervalSeconds != rhs_storage._intervalSeconds {return false}
+        if _storage._queueURL != rhs_storage._queueURL {return false}
+        if _storage._origin != rhs_storage._origin {return false}
+        if _storage._running != rhs_storage._running {return false}
+        if _storage._createdSeconds != rhs_storage._createdSeconds {return false}
+        if _storage._runner != rhs_storage._runner {return false}
+        if _storage._progress != rhs_storage._progress {return false}
+        if _storage._reason != rhs_storage._reason {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_WatchProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WatchProgress"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}looks\0\u{3}last_look_seconds_ago\0\u{3}new_count\0\u{3}changed_count\0\u{3}known_count\0\u{3}skipped_count\0\u{3}skipped_reason\0\u{1}unsettled\0\u{1}error\0\u{1}note\0\u{3}message_count\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.looks) }()
+      case 3: try { try decoder.decodeSingularDoubleField(value: &self._lastLookSecondsAgo) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.newCount) }()
+      case 5: try { try decoder.decodeSingularUInt64Field(value: &self.changedCount) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.knownCount) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.skippedCount) }()
+      case 8: try { try decoder.decodeSingularStringField(value: &self.skippedReason) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.unsettled) }()
+      case 10: try { try decoder.decodeSingularStringField(value: &self.error) }()
+      case 11: try { try decoder.decodeSingularStringField(value: &self.note) }()
+      case 12: try { try decoder.decodeSingularUInt64Field(value: &self.messageCount) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.id.isEmpty {
+      try visitor.visitSingularStringField(value: self.id, fieldNumber: 1)
+    }
+    if self.looks != 0 {
+      try visitor.visitSingularUInt64Field(value: self.looks, fieldNumber: 2)
+    }
+    try { if let v = self._lastLookSecondsAgo {
+      try visitor.visitSingularDoubleField(value: v, fieldNumber: 3)
+    } }()
+    if self.newCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.newCount, fieldNumber: 4)
+    }
+    if self.changedCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.changedCount, fieldNumber: 5)
+    }
+    if self.knownCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.knownCount, fieldNumber: 6)
+    }
+    if self.skippedCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.skippedCount, fieldNumber: 7)
+    }
+    if !self.skippedReason.isEmpty {
+      try visitor.visitSingularStringField(value: self.skippedReason, fieldNumber: 8)
+    }
+    if self.unsettled != 0 {
+      try visitor.visitSingularUInt64Field(value: self.unsettled, fieldNumber: 9)
+    }
+    if !self.error.isEmpty {
+      try visitor.visitSingularStringField(value: self.error, fieldNumber: 10)
+    }
+    if !self.note.isEmpty {
+      try visitor.visitSingularStringField(value: self.note, fieldNumber: 11)
+    }
+    if self.messageCount != 0 {
+      try visitor.visitSingularUInt64Field(value: self.messageCount, fieldNumber: 12)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_WatchProgress, rhs: Ocr_V1_WatchProgress) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.looks != rhs.looks {return false}
+    if lhs._lastLookSecondsAgo != rhs._lastLookSecondsAgo {return false}
+    if lhs.newCount != rhs.newCount {return false}
+    if lhs.changedCount != rhs.changedCount {return false}
+    if lhs.knownCount != rhs.knownCount {return false}
+    if lhs.skippedCount != rhs.skippedCount {return false}
+    if lhs.skippedReason != rhs.skippedReason {return false}
+    if lhs.unsettled != rhs.unsettled {return false}
+    if lhs.error != rhs.error {return false}
+    if lhs.note != rhs.note {return false}
+    if lhs.messageCount != rhs.messageCount {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Ocr_V1_WaitRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WaitRequest"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0")
@@ -3748,7 +4593,7 @@ nonisolated extension Ocr_V1_WaitRequest: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WaitProgress"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}outbox\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}finished\0\u{1}paused\0\u{3}unknown_shards\0\u{1}unreachable\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}outbox\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}finished\0\u{1}paused\0\u{3}unknown_shards\0\u{1}unreachable\0\u{1}watches\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -3768,6 +4613,7 @@ nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf.
       case 10: try { try decoder.decodeSingularBoolField(value: &self.paused) }()
       case 11: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
       case 12: try { try decoder.decodeSingularUInt64Field(value: &self.unreachable) }()
+      case 13: try { try decoder.decodeSingularUInt64Field(value: &self.watches) }()
       default: break
       }
     }
@@ -3814,6 +4660,9 @@ nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf.
     if self.unreachable != 0 {
       try visitor.visitSingularUInt64Field(value: self.unreachable, fieldNumber: 12)
     }
+    if self.watches != 0 {
+      try visitor.visitSingularUInt64Field(value: self.watches, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -3830,6 +4679,7 @@ nonisolated extension Ocr_V1_WaitProgress: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.paused != rhs.paused {return false}
     if lhs.unknownShards != rhs.unknownShards {return false}
     if lhs.unreachable != rhs.unreachable {return false}
+    if lhs.watches != rhs.watches {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -4084,7 +4934,7 @@ nonisolated extension Ocr_V1_ShowResponse: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".JobDetail"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}line\0\u{1}shard\0\u{1}copies\0\u{3}wanted_copies\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}node\0\u{3}failed_attempt\0\u{3}last_failure\0\u{1}result\0\u{3}retry_seconds\0\u{1}origin\0\u{1}primary\0\u{1}tag\0\u{2}\u{6}reused\0")
 
   fileprivate class _StorageClass {
     var _line: Ocr_V1_JobLine? = nil
@@ -4100,6 +4950,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
     var _retrySeconds: Double? = nil
     var _origin: String? = nil
     var _primary: String? = nil
+    var _tag: Data? = nil
+    var _reused: String? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -4123,6 +4975,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       _retrySeconds = source._retrySeconds
       _origin = source._origin
       _primary = source._primary
+      _tag = source._tag
+      _reused = source._reused
     }
   }
 
@@ -4154,6 +5008,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         case 11: try { try decoder.decodeSingularDoubleField(value: &_storage._retrySeconds) }()
         case 12: try { try decoder.decodeSingularStringField(value: &_storage._origin) }()
         case 13: try { try decoder.decodeSingularStringField(value: &_storage._primary) }()
+        case 14: try { try decoder.decodeSingularBytesField(value: &_storage._tag) }()
+        case 20: try { try decoder.decodeSingularStringField(value: &_storage._reused) }()
         default: break
         }
       }
@@ -4205,6 +5061,12 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
       try { if let v = _storage._primary {
         try visitor.visitSingularStringField(value: v, fieldNumber: 13)
       } }()
+      try { if let v = _storage._tag {
+        try visitor.visitSingularBytesField(value: v, fieldNumber: 14)
+      } }()
+      try { if let v = _storage._reused {
+        try visitor.visitSingularStringField(value: v, fieldNumber: 20)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -4227,6 +5089,8 @@ nonisolated extension Ocr_V1_JobDetail: SwiftProtobuf.Message, SwiftProtobuf._Me
         if _storage._retrySeconds != rhs_storage._retrySeconds {return false}
         if _storage._origin != rhs_storage._origin {return false}
         if _storage._primary != rhs_storage._primary {return false}
+        if _storage._tag != rhs_storage._tag {return false}
+        if _storage._reused != rhs_storage._reused {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -4553,7 +5417,7 @@ nonisolated extension Ocr_V1_BatchesResponse: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Ocr_V1_BatchDetail: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".BatchDetail"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{1}language\0\u{3}page_segmentation_mode\0\u{1}dpi\0\u{1}outputs\0\u{3}created_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{1}language\0\u{3}page_segmentation_mode\0\u{1}dpi\0\u{1}outputs\0\u{3}created_seconds\0\u{1}watches\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -4567,6 +5431,7 @@ nonisolated extension Ocr_V1_BatchDetail: SwiftProtobuf.Message, SwiftProtobuf._
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self._dpi) }()
       case 5: try { try decoder.decodeRepeatedStringField(value: &self.outputs) }()
       case 6: try { try decoder.decodeSingularInt64Field(value: &self.createdSeconds) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.watches) }()
       default: break
       }
     }
@@ -4595,6 +5460,9 @@ nonisolated extension Ocr_V1_BatchDetail: SwiftProtobuf.Message, SwiftProtobuf._
     if self.createdSeconds != 0 {
       try visitor.visitSingularInt64Field(value: self.createdSeconds, fieldNumber: 6)
     }
+    if self.watches != 0 {
+      try visitor.visitSingularUInt64Field(value: self.watches, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -4605,6 +5473,7 @@ nonisolated extension Ocr_V1_BatchDetail: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs._dpi != rhs._dpi {return false}
     if lhs.outputs != rhs.outputs {return false}
     if lhs.createdSeconds != rhs.createdSeconds {return false}
+    if lhs.watches != rhs.watches {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

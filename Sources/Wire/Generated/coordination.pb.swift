@@ -174,6 +174,14 @@ package nonisolated struct Ocr_V1_CoordinationEnvelope: Sendable {
     set {kind = .operated(newValue)}
   }
 
+  package var catalogueConfirmation: UInt64 {
+    get {
+      if case .catalogueConfirmation(let v)? = kind {return v}
+      return 0
+    }
+    set {kind = .catalogueConfirmation(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Kind: Equatable, Sendable {
@@ -194,6 +202,7 @@ package nonisolated struct Ocr_V1_CoordinationEnvelope: Sendable {
     case giveBack(Ocr_V1_HeldJobsMessage)
     case operate(Ocr_V1_OperateMessage)
     case operated(Ocr_V1_OperatedMessage)
+    case catalogueConfirmation(UInt64)
 
   }
 
@@ -208,6 +217,9 @@ package nonisolated struct Ocr_V1_FingerprintMessage: Sendable {
   package var byteCount: Int64 = 0
 
   package var modifiedNanoseconds: Int64 = 0
+
+  /// The ETag of an object, at most 256 bytes; empty for a file.
+  package var tag: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -571,6 +583,61 @@ package nonisolated struct Ocr_V1_SettingMessage: Sendable {
   package init() {}
 }
 
+package nonisolated struct Ocr_V1_WatchMessage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var id: Data = Data()
+
+  package var batch: String = String()
+
+  package var generation: UInt32 = 0
+
+  package var source: Data = Data()
+
+  package var language: String = String()
+
+  /// "GLOB=language", each.
+  package var languageRules: [Data] = []
+
+  package var priority: Int32 = 0
+
+  package var intervalSeconds: UInt32 = 0
+
+  /// Empty where there is none.
+  package var queueURL: String = String()
+
+  package var origin: Data = Data()
+
+  /// Of a folder, where it is known.
+  package var folderNumber: UInt64 {
+    get {_folderNumber ?? 0}
+    set {_folderNumber = newValue}
+  }
+  /// Returns true if `folderNumber` has been explicitly set.
+  package var hasFolderNumber: Bool {self._folderNumber != nil}
+  /// Clears the value of `folderNumber`. Subsequent reads from it will return its default value.
+  package mutating func clearFolderNumber() {self._folderNumber = nil}
+
+  package var folderMadeNanoseconds: Int64 = 0
+
+  /// Watch.State.rawValue.
+  package var state: UInt32 = 0
+
+  package var version: UInt64 = 0
+
+  package var writer: Data = Data()
+
+  package var createdSeconds: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _folderNumber: UInt64? = nil
+}
+
 package nonisolated struct Ocr_V1_CatalogueMessage: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -581,6 +648,8 @@ package nonisolated struct Ocr_V1_CatalogueMessage: Sendable {
   package var settings: [Ocr_V1_SettingMessage] = []
 
   package var wantsAnswer: Bool = false
+
+  package var watches: [Ocr_V1_WatchMessage] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -935,7 +1004,7 @@ fileprivate nonisolated let _protobuf_package = "ocr.v1"
 
 nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CoordinationEnvelope"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}copies\0\u{1}receipts\0\u{1}digests\0\u{1}comparison\0\u{1}keys\0\u{3}key_answer\0\u{3}catalogue_digest\0\u{1}catalogue\0\u{1}admit\0\u{1}admitted\0\u{1}steal\0\u{1}grant\0\u{1}renew\0\u{1}lost\0\u{3}give_back\0\u{1}operate\0\u{1}operated\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}copies\0\u{1}receipts\0\u{1}digests\0\u{1}comparison\0\u{1}keys\0\u{3}key_answer\0\u{3}catalogue_digest\0\u{1}catalogue\0\u{1}admit\0\u{1}admitted\0\u{1}steal\0\u{1}grant\0\u{1}renew\0\u{1}lost\0\u{3}give_back\0\u{1}operate\0\u{1}operated\0\u{3}catalogue_confirmation\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1159,6 +1228,14 @@ nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftP
           self.kind = .operated(v)
         }
       }()
+      case 18: try {
+        var v: UInt64?
+        try decoder.decodeSingularFixed64Field(value: &v)
+        if let v = v {
+          if self.kind != nil {try decoder.handleConflictingOneOf()}
+          self.kind = .catalogueConfirmation(v)
+        }
+      }()
       default: break
       }
     }
@@ -1238,6 +1315,10 @@ nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftP
       guard case .operated(let v)? = self.kind else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
     }()
+    case .catalogueConfirmation?: try {
+      guard case .catalogueConfirmation(let v)? = self.kind else { preconditionFailure() }
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 18)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -1252,7 +1333,7 @@ nonisolated extension Ocr_V1_CoordinationEnvelope: SwiftProtobuf.Message, SwiftP
 
 nonisolated extension Ocr_V1_FingerprintMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".FingerprintMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}byte_count\0\u{3}modified_nanoseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}byte_count\0\u{3}modified_nanoseconds\0\u{1}tag\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1262,6 +1343,7 @@ nonisolated extension Ocr_V1_FingerprintMessage: SwiftProtobuf.Message, SwiftPro
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularSFixed64Field(value: &self.byteCount) }()
       case 2: try { try decoder.decodeSingularSFixed64Field(value: &self.modifiedNanoseconds) }()
+      case 3: try { try decoder.decodeSingularBytesField(value: &self.tag) }()
       default: break
       }
     }
@@ -1274,12 +1356,16 @@ nonisolated extension Ocr_V1_FingerprintMessage: SwiftProtobuf.Message, SwiftPro
     if self.modifiedNanoseconds != 0 {
       try visitor.visitSingularSFixed64Field(value: self.modifiedNanoseconds, fieldNumber: 2)
     }
+    if !self.tag.isEmpty {
+      try visitor.visitSingularBytesField(value: self.tag, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_FingerprintMessage, rhs: Ocr_V1_FingerprintMessage) -> Bool {
     if lhs.byteCount != rhs.byteCount {return false}
     if lhs.modifiedNanoseconds != rhs.modifiedNanoseconds {return false}
+    if lhs.tag != rhs.tag {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1993,9 +2079,118 @@ nonisolated extension Ocr_V1_SettingMessage: SwiftProtobuf.Message, SwiftProtobu
   }
 }
 
+nonisolated extension Ocr_V1_WatchMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WatchMessage"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}batch\0\u{1}generation\0\u{1}source\0\u{1}language\0\u{3}language_rules\0\u{1}priority\0\u{3}interval_seconds\0\u{3}queue_url\0\u{1}origin\0\u{3}folder_number\0\u{3}folder_made_nanoseconds\0\u{1}state\0\u{1}version\0\u{1}writer\0\u{3}created_seconds\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.batch) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.generation) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.source) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.language) }()
+      case 6: try { try decoder.decodeRepeatedBytesField(value: &self.languageRules) }()
+      case 7: try { try decoder.decodeSingularSInt32Field(value: &self.priority) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.intervalSeconds) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.queueURL) }()
+      case 10: try { try decoder.decodeSingularBytesField(value: &self.origin) }()
+      case 11: try { try decoder.decodeSingularFixed64Field(value: &self._folderNumber) }()
+      case 12: try { try decoder.decodeSingularSFixed64Field(value: &self.folderMadeNanoseconds) }()
+      case 13: try { try decoder.decodeSingularUInt32Field(value: &self.state) }()
+      case 14: try { try decoder.decodeSingularUInt64Field(value: &self.version) }()
+      case 15: try { try decoder.decodeSingularBytesField(value: &self.writer) }()
+      case 16: try { try decoder.decodeSingularSInt64Field(value: &self.createdSeconds) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.id.isEmpty {
+      try visitor.visitSingularBytesField(value: self.id, fieldNumber: 1)
+    }
+    if !self.batch.isEmpty {
+      try visitor.visitSingularStringField(value: self.batch, fieldNumber: 2)
+    }
+    if self.generation != 0 {
+      try visitor.visitSingularUInt32Field(value: self.generation, fieldNumber: 3)
+    }
+    if !self.source.isEmpty {
+      try visitor.visitSingularBytesField(value: self.source, fieldNumber: 4)
+    }
+    if !self.language.isEmpty {
+      try visitor.visitSingularStringField(value: self.language, fieldNumber: 5)
+    }
+    if !self.languageRules.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.languageRules, fieldNumber: 6)
+    }
+    if self.priority != 0 {
+      try visitor.visitSingularSInt32Field(value: self.priority, fieldNumber: 7)
+    }
+    if self.intervalSeconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.intervalSeconds, fieldNumber: 8)
+    }
+    if !self.queueURL.isEmpty {
+      try visitor.visitSingularStringField(value: self.queueURL, fieldNumber: 9)
+    }
+    if !self.origin.isEmpty {
+      try visitor.visitSingularBytesField(value: self.origin, fieldNumber: 10)
+    }
+    try { if let v = self._folderNumber {
+      try visitor.visitSingularFixed64Field(value: v, fieldNumber: 11)
+    } }()
+    if self.folderMadeNanoseconds != 0 {
+      try visitor.visitSingularSFixed64Field(value: self.folderMadeNanoseconds, fieldNumber: 12)
+    }
+    if self.state != 0 {
+      try visitor.visitSingularUInt32Field(value: self.state, fieldNumber: 13)
+    }
+    if self.version != 0 {
+      try visitor.visitSingularUInt64Field(value: self.version, fieldNumber: 14)
+    }
+    if !self.writer.isEmpty {
+      try visitor.visitSingularBytesField(value: self.writer, fieldNumber: 15)
+    }
+    if self.createdSeconds != 0 {
+      try visitor.visitSingularSInt64Field(value: self.createdSeconds, fieldNumber: 16)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_WatchMessage, rhs: Ocr_V1_WatchMessage) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.batch != rhs.batch {return false}
+    if lhs.generation != rhs.generation {return false}
+    if lhs.source != rhs.source {return false}
+    if lhs.language != rhs.language {return false}
+    if lhs.languageRules != rhs.languageRules {return false}
+    if lhs.priority != rhs.priority {return false}
+    if lhs.intervalSeconds != rhs.intervalSeconds {return false}
+    if lhs.queueURL != rhs.queueURL {return false}
+    if lhs.origin != rhs.origin {return false}
+    if lhs._folderNumber != rhs._folderNumber {return false}
+    if lhs.folderMadeNanoseconds != rhs.folderMadeNanoseconds {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.version != rhs.version {return false}
+    if lhs.writer != rhs.writer {return false}
+    if lhs.createdSeconds != rhs.createdSeconds {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Ocr_V1_CatalogueMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CatalogueMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batches\0\u{1}settings\0\u{3}wants_answer\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batches\0\u{1}settings\0\u{3}wants_answer\0\u{1}watches\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2006,6 +2201,7 @@ nonisolated extension Ocr_V1_CatalogueMessage: SwiftProtobuf.Message, SwiftProto
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.batches) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.settings) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.wantsAnswer) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.watches) }()
       default: break
       }
     }
@@ -2021,6 +2217,9 @@ nonisolated extension Ocr_V1_CatalogueMessage: SwiftProtobuf.Message, SwiftProto
     if self.wantsAnswer != false {
       try visitor.visitSingularBoolField(value: self.wantsAnswer, fieldNumber: 3)
     }
+    if !self.watches.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.watches, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2028,6 +2227,7 @@ nonisolated extension Ocr_V1_CatalogueMessage: SwiftProtobuf.Message, SwiftProto
     if lhs.batches != rhs.batches {return false}
     if lhs.settings != rhs.settings {return false}
     if lhs.wantsAnswer != rhs.wantsAnswer {return false}
+    if lhs.watches != rhs.watches {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -178,6 +178,19 @@ package enum Ocr_V1_Peer: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Contents" metadata.
+        package enum Contents: Sendable {
+            /// Request type for "Contents".
+            package typealias Input = Ocr_V1_ContentsRequest
+            /// Response type for "Contents".
+            package typealias Output = Ocr_V1_ContentsResponse
+            /// Descriptor for "Contents".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "ocr.v1.Peer"),
+                method: "Contents",
+                type: .unary
+            )
+        }
         /// Namespace for "Drain" metadata.
         package enum Drain: Sendable {
             /// Request type for "Drain".
@@ -218,6 +231,7 @@ package enum Ocr_V1_Peer: Sendable {
             ExportShards.descriptor,
             SearchShards.descriptor,
             LookUp.descriptor,
+            Contents.descriptor,
             Drain.descriptor,
             Pause.descriptor
         ]
@@ -451,6 +465,24 @@ extension Ocr_V1_Peer {
             request: GRPCCore.StreamingServerRequest<Ocr_V1_PeerLookUpRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_PeerLookUpResponse>
+
+        /// Handle the "Contents" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which jobs have the result of these contents already? And what the asking node has recognised, to be remembered.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Ocr_V1_ContentsRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Ocr_V1_ContentsResponse` messages.
+        func contents(
+            request: GRPCCore.StreamingServerRequest<Ocr_V1_ContentsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_ContentsResponse>
 
         /// Handle the "Drain" method.
         ///
@@ -698,6 +730,24 @@ extension Ocr_V1_Peer {
             request: GRPCCore.ServerRequest<Ocr_V1_PeerLookUpRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Ocr_V1_PeerLookUpResponse>
+
+        /// Handle the "Contents" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which jobs have the result of these contents already? And what the asking node has recognised, to be remembered.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_ContentsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Ocr_V1_ContentsResponse` message.
+        func contents(
+            request: GRPCCore.ServerRequest<Ocr_V1_ContentsRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Ocr_V1_ContentsResponse>
 
         /// Handle the "Drain" method.
         ///
@@ -948,6 +998,24 @@ extension Ocr_V1_Peer {
             context: GRPCCore.ServerContext
         ) async throws -> Ocr_V1_PeerLookUpResponse
 
+        /// Handle the "Contents" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which jobs have the result of these contents already? And what the asking node has recognised, to be remembered.
+        ///
+        /// - Parameters:
+        ///   - request: A `Ocr_V1_ContentsRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Ocr_V1_ContentsResponse` to respond with.
+        func contents(
+            request: Ocr_V1_ContentsRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Ocr_V1_ContentsResponse
+
         /// Handle the "Drain" method.
         ///
         /// > Source IDL Documentation:
@@ -1120,6 +1188,17 @@ extension Ocr_V1_Peer.StreamingServiceProtocol {
             }
         )
         router.registerHandler(
+            forMethod: Ocr_V1_Peer.Method.Contents.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_ContentsRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_ContentsResponse>(),
+            handler: { request, context in
+                try await self.contents(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
             forMethod: Ocr_V1_Peer.Method.Drain.descriptor,
             deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_DrainRequest>(),
             serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_DrainProgress>(),
@@ -1273,6 +1352,17 @@ extension Ocr_V1_Peer.ServiceProtocol {
         context: GRPCCore.ServerContext
     ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_PeerLookUpResponse> {
         let response = try await self.lookUp(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func contents(
+        request: GRPCCore.StreamingServerRequest<Ocr_V1_ContentsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Ocr_V1_ContentsResponse> {
+        let response = try await self.contents(
             request: GRPCCore.ServerRequest(stream: request),
             context: context
         )
@@ -1470,6 +1560,19 @@ extension Ocr_V1_Peer.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Ocr_V1_PeerLookUpResponse> {
         return GRPCCore.ServerResponse<Ocr_V1_PeerLookUpResponse>(
             message: try await self.lookUp(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func contents(
+        request: GRPCCore.ServerRequest<Ocr_V1_ContentsRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Ocr_V1_ContentsResponse> {
+        return GRPCCore.ServerResponse<Ocr_V1_ContentsResponse>(
+            message: try await self.contents(
                 request: request.message,
                 context: context
             ),
@@ -1781,6 +1884,29 @@ extension Ocr_V1_Peer {
             deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_PeerLookUpResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_PeerLookUpResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Contents" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which jobs have the result of these contents already? And what the asking node has recognised, to be remembered.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_ContentsRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_ContentsRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_ContentsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func contents<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_ContentsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_ContentsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_ContentsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_ContentsResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
 
         /// Call the "Drain" method.
@@ -2232,6 +2358,40 @@ extension Ocr_V1_Peer {
             )
         }
 
+        /// Call the "Contents" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Which jobs have the result of these contents already? And what the asking node has recognised, to be remembered.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Ocr_V1_ContentsRequest` message.
+        ///   - serializer: A serializer for `Ocr_V1_ContentsRequest` messages.
+        ///   - deserializer: A deserializer for `Ocr_V1_ContentsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func contents<Result>(
+            request: GRPCCore.ClientRequest<Ocr_V1_ContentsRequest>,
+            serializer: some GRPCCore.MessageSerializer<Ocr_V1_ContentsRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Ocr_V1_ContentsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_ContentsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Ocr_V1_Peer.Method.Contents.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
         /// Call the "Drain" method.
         ///
         /// > Source IDL Documentation:
@@ -2624,6 +2784,35 @@ extension Ocr_V1_Peer.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_PeerLookUpRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_PeerLookUpResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Contents" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Which jobs have the result of these contents already? And what the asking node has recognised, to be remembered.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Ocr_V1_ContentsRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func contents<Result>(
+        request: GRPCCore.ClientRequest<Ocr_V1_ContentsRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_ContentsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.contents(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Ocr_V1_ContentsRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Ocr_V1_ContentsResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -3058,6 +3247,39 @@ extension Ocr_V1_Peer.ClientProtocol {
             metadata: metadata
         )
         return try await self.lookUp(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Contents" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Which jobs have the result of these contents already? And what the asking node has recognised, to be remembered.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func contents<Result>(
+        _ message: Ocr_V1_ContentsRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Ocr_V1_ContentsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Ocr_V1_ContentsRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.contents(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -303,67 +303,53 @@ package nonisolated struct Ocr_V1_ReportRequest: Sendable {
   package init() {}
 }
 
-package nonisolated struct Ocr_V1_ReportResponse: @unchecked Sendable {
+package nonisolated struct Ocr_V1_ReportResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var node: Ocr_V1_NodeStatus {
-    get {_storage._node ?? Ocr_V1_NodeStatus()}
-    set {_uniqueStorage()._node = newValue}
+    get {_node ?? Ocr_V1_NodeStatus()}
+    set {_node = newValue}
   }
   /// Returns true if `node` has been explicitly set.
-  package var hasNode: Bool {_storage._node != nil}
+  package var hasNode: Bool {self._node != nil}
   /// Clears the value of `node`. Subsequent reads from it will return its default value.
-  package mutating func clearNode() {_uniqueStorage()._node = nil}
+  package mutating func clearNode() {self._node = nil}
 
   package var work: Ocr_V1_WorkStatus {
-    get {_storage._work ?? Ocr_V1_WorkStatus()}
-    set {_uniqueStorage()._work = newValue}
+    get {_work ?? Ocr_V1_WorkStatus()}
+    set {_work = newValue}
   }
   /// Returns true if `work` has been explicitly set.
-  package var hasWork: Bool {_storage._work != nil}
+  package var hasWork: Bool {self._work != nil}
   /// Clears the value of `work`. Subsequent reads from it will return its default value.
-  package mutating func clearWork() {_uniqueStorage()._work = nil}
+  package mutating func clearWork() {self._work = nil}
 
-  package var batches: [Ocr_V1_BatchStatus] {
-    get {_storage._batches}
-    set {_uniqueStorage()._batches = newValue}
-  }
+  package var batches: [Ocr_V1_BatchStatus] = []
 
   /// ShardSet.words, each: the node is primary; holds a copy that it should hold; has compared that copy with the other
   /// replicas and found it equal; holds records that it should not hold and has still to hand over.
-  package var primaryShards: [UInt64] {
-    get {_storage._primaryShards}
-    set {_uniqueStorage()._primaryShards = newValue}
-  }
+  package var primaryShards: [UInt64] = []
 
-  package var replicaShards: [UInt64] {
-    get {_storage._replicaShards}
-    set {_uniqueStorage()._replicaShards = newValue}
-  }
+  package var replicaShards: [UInt64] = []
 
-  package var syncedShards: [UInt64] {
-    get {_storage._syncedShards}
-    set {_uniqueStorage()._syncedShards = newValue}
-  }
+  package var syncedShards: [UInt64] = []
 
-  package var strayShards: [UInt64] {
-    get {_storage._strayShards}
-    set {_uniqueStorage()._strayShards = newValue}
-  }
+  package var strayShards: [UInt64] = []
 
   /// The work of the shards that were asked for, by batch.
-  package var batchReports: [Ocr_V1_ReportBatch] {
-    get {_storage._batchReports}
-    set {_uniqueStorage()._batchReports = newValue}
-  }
+  package var batchReports: [Ocr_V1_ReportBatch] = []
+
+  /// How the watches go that this node runs.
+  package var watches: [Ocr_V1_WatchProgress] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _storage = _StorageClass.defaultInstance
+  fileprivate var _node: Ocr_V1_NodeStatus? = nil
+  fileprivate var _work: Ocr_V1_WorkStatus? = nil
 }
 
 package nonisolated struct Ocr_V1_ReportBatch: Sendable {
@@ -878,6 +864,48 @@ package nonisolated struct Ocr_V1_PeerLookUpResponse: Sendable {
   package init() {}
 }
 
+package nonisolated struct Ocr_V1_ContentsRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var wanted: [Data] = []
+
+  package var notes: [Ocr_V1_ContentNote] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_ContentsResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Those of the wanted ones that are known.
+  package var found: [Ocr_V1_ContentNote] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Ocr_V1_ContentNote: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var content: Data = Data()
+
+  /// Key of a done job, 16 bytes.
+  package var job: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "ocr.v1"
@@ -1356,118 +1384,73 @@ nonisolated extension Ocr_V1_ReportRequest: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReportResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0\u{3}primary_shards\0\u{3}replica_shards\0\u{3}synced_shards\0\u{3}stray_shards\0\u{3}batch_reports\0")
-
-  fileprivate class _StorageClass {
-    var _node: Ocr_V1_NodeStatus? = nil
-    var _work: Ocr_V1_WorkStatus? = nil
-    var _batches: [Ocr_V1_BatchStatus] = []
-    var _primaryShards: [UInt64] = []
-    var _replicaShards: [UInt64] = []
-    var _syncedShards: [UInt64] = []
-    var _strayShards: [UInt64] = []
-    var _batchReports: [Ocr_V1_ReportBatch] = []
-
-      // This property is used as the initial default value for new instances of the type.
-      // The type itself is protecting the reference to its storage via CoW semantics.
-      // This will force a copy to be made of this reference when the first mutation occurs;
-      // hence, it is safe to mark this as `nonisolated(unsafe)`.
-      static nonisolated(unsafe) let defaultInstance = _StorageClass()
-
-    private init() {}
-
-    init(copying source: _StorageClass) {
-      _node = source._node
-      _work = source._work
-      _batches = source._batches
-      _primaryShards = source._primaryShards
-      _replicaShards = source._replicaShards
-      _syncedShards = source._syncedShards
-      _strayShards = source._strayShards
-      _batchReports = source._batchReports
-    }
-  }
-
-  fileprivate mutating func _uniqueStorage() -> _StorageClass {
-    if !isKnownUniquelyReferenced(&_storage) {
-      _storage = _StorageClass(copying: _storage)
-    }
-    return _storage
-  }
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0\u{3}primary_shards\0\u{3}replica_shards\0\u{3}synced_shards\0\u{3}stray_shards\0\u{3}batch_reports\0\u{1}watches\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    _ = _uniqueStorage()
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      while let fieldNumber = try decoder.nextFieldNumber() {
-        // The use of inline closures is to circumvent an issue where the compiler
-        // allocates stack space for every case branch when no optimizations are
-        // enabled. https://github.com/apple/swift-protobuf/issues/1034
-        switch fieldNumber {
-        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
-        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._work) }()
-        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._batches) }()
-        case 4: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._primaryShards) }()
-        case 5: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._replicaShards) }()
-        case 6: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._syncedShards) }()
-        case 7: try { try decoder.decodeRepeatedFixed64Field(value: &_storage._strayShards) }()
-        case 8: try { try decoder.decodeRepeatedMessageField(value: &_storage._batchReports) }()
-        default: break
-        }
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._node) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._work) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.batches) }()
+      case 4: try { try decoder.decodeRepeatedFixed64Field(value: &self.primaryShards) }()
+      case 5: try { try decoder.decodeRepeatedFixed64Field(value: &self.replicaShards) }()
+      case 6: try { try decoder.decodeRepeatedFixed64Field(value: &self.syncedShards) }()
+      case 7: try { try decoder.decodeRepeatedFixed64Field(value: &self.strayShards) }()
+      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.batchReports) }()
+      case 9: try { try decoder.decodeRepeatedMessageField(value: &self.watches) }()
+      default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every if/case branch local when no optimizations
-      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-      // https://github.com/apple/swift-protobuf/issues/1182
-      try { if let v = _storage._node {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-      } }()
-      try { if let v = _storage._work {
-        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-      } }()
-      if !_storage._batches.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._batches, fieldNumber: 3)
-      }
-      if !_storage._primaryShards.isEmpty {
-        try visitor.visitPackedFixed64Field(value: _storage._primaryShards, fieldNumber: 4)
-      }
-      if !_storage._replicaShards.isEmpty {
-        try visitor.visitPackedFixed64Field(value: _storage._replicaShards, fieldNumber: 5)
-      }
-      if !_storage._syncedShards.isEmpty {
-        try visitor.visitPackedFixed64Field(value: _storage._syncedShards, fieldNumber: 6)
-      }
-      if !_storage._strayShards.isEmpty {
-        try visitor.visitPackedFixed64Field(value: _storage._strayShards, fieldNumber: 7)
-      }
-      if !_storage._batchReports.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._batchReports, fieldNumber: 8)
-      }
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._node {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._work {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    if !self.batches.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.batches, fieldNumber: 3)
+    }
+    if !self.primaryShards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.primaryShards, fieldNumber: 4)
+    }
+    if !self.replicaShards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.replicaShards, fieldNumber: 5)
+    }
+    if !self.syncedShards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.syncedShards, fieldNumber: 6)
+    }
+    if !self.strayShards.isEmpty {
+      try visitor.visitPackedFixed64Field(value: self.strayShards, fieldNumber: 7)
+    }
+    if !self.batchReports.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.batchReports, fieldNumber: 8)
+    }
+    if !self.watches.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.watches, fieldNumber: 9)
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ReportResponse, rhs: Ocr_V1_ReportResponse) -> Bool {
-    if lhs._storage !== rhs._storage {
-      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
-        let _storage = _args.0
-        let rhs_storage = _args.1
-        if _storage._node != rhs_storage._node {return false}
-        if _storage._work != rhs_storage._work {return false}
-        if _storage._batches != rhs_storage._batches {return false}
-        if _storage._primaryShards != rhs_storage._primaryShards {return false}
-        if _storage._replicaShards != rhs_storage._replicaShards {return false}
-        if _storage._syncedShards != rhs_storage._syncedShards {return false}
-        if _storage._strayShards != rhs_storage._strayShards {return false}
-        if _storage._batchReports != rhs_storage._batchReports {return false}
-        return true
-      }
-      if !storagesAreEqual {return false}
-    }
+    if lhs._node != rhs._node {return false}
+    if lhs._work != rhs._work {return false}
+    if lhs.batches != rhs.batches {return false}
+    if lhs.primaryShards != rhs.primaryShards {return false}
+    if lhs.replicaShards != rhs.replicaShards {return false}
+    if lhs.syncedShards != rhs.syncedShards {return false}
+    if lhs.strayShards != rhs.strayShards {return false}
+    if lhs.batchReports != rhs.batchReports {return false}
+    if lhs.watches != rhs.watches {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -2341,6 +2324,106 @@ nonisolated extension Ocr_V1_PeerLookUpResponse: SwiftProtobuf.Message, SwiftPro
 
   package static func ==(lhs: Ocr_V1_PeerLookUpResponse, rhs: Ocr_V1_PeerLookUpResponse) -> Bool {
     if lhs.jobs != rhs.jobs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_ContentsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ContentsRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}wanted\0\u{1}notes\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedBytesField(value: &self.wanted) }()
+      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.notes) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.wanted.isEmpty {
+      try visitor.visitRepeatedBytesField(value: self.wanted, fieldNumber: 1)
+    }
+    if !self.notes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.notes, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_ContentsRequest, rhs: Ocr_V1_ContentsRequest) -> Bool {
+    if lhs.wanted != rhs.wanted {return false}
+    if lhs.notes != rhs.notes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_ContentsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ContentsResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}found\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.found) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.found.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.found, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_ContentsResponse, rhs: Ocr_V1_ContentsResponse) -> Bool {
+    if lhs.found != rhs.found {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_ContentNote: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ContentNote"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}content\0\u{1}job\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.content) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.job) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.content.isEmpty {
+      try visitor.visitSingularBytesField(value: self.content, fieldNumber: 1)
+    }
+    if !self.job.isEmpty {
+      try visitor.visitSingularBytesField(value: self.job, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_ContentNote, rhs: Ocr_V1_ContentNote) -> Bool {
+    if lhs.content != rhs.content {return false}
+    if lhs.job != rhs.job {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -48,9 +48,25 @@ package nonisolated struct Ocr_V1_ResultMessage: Sendable {
 
   package var milliseconds: UInt64 = 0
 
+  /// Of the whole file, where the job covers a part of it; left out or 0 otherwise.
+  package var filePageCount: UInt32 = 0
+
+  /// 16 bytes: key of the job whose recognition this repeats, because its image and everything else that decides were
+  /// the same; left out where the job's own image was recognised. Not part of the digest.
+  package var reused: Data {
+    get {_reused ?? Data()}
+    set {_reused = newValue}
+  }
+  /// Returns true if `reused` has been explicitly set.
+  package var hasReused: Bool {self._reused != nil}
+  /// Clears the value of `reused`. Subsequent reads from it will return its default value.
+  package mutating func clearReused() {self._reused = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _reused: Data? = nil
 }
 
 package nonisolated struct Ocr_V1_PageMessage: Sendable {
@@ -96,7 +112,7 @@ fileprivate nonisolated let _protobuf_package = "ocr.v1"
 
 nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ResultMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pages\0\u{3}source_sha256\0\u{1}engine\0\u{1}models\0\u{3}profile_digest\0\u{1}node\0\u{1}milliseconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pages\0\u{3}source_sha256\0\u{1}engine\0\u{1}models\0\u{3}profile_digest\0\u{1}node\0\u{1}milliseconds\0\u{3}file_page_count\0\u{1}reused\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -111,12 +127,18 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
       case 5: try { try decoder.decodeSingularStringField(value: &self.profileDigest) }()
       case 6: try { try decoder.decodeSingularBytesField(value: &self.node) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.milliseconds) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.filePageCount) }()
+      case 9: try { try decoder.decodeSingularBytesField(value: &self._reused) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.pages.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.pages, fieldNumber: 1)
     }
@@ -138,6 +160,12 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
     if self.milliseconds != 0 {
       try visitor.visitSingularUInt64Field(value: self.milliseconds, fieldNumber: 7)
     }
+    if self.filePageCount != 0 {
+      try visitor.visitSingularUInt32Field(value: self.filePageCount, fieldNumber: 8)
+    }
+    try { if let v = self._reused {
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 9)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -149,6 +177,8 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.profileDigest != rhs.profileDigest {return false}
     if lhs.node != rhs.node {return false}
     if lhs.milliseconds != rhs.milliseconds {return false}
+    if lhs.filePageCount != rhs.filePageCount {return false}
+    if lhs._reused != rhs._reused {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

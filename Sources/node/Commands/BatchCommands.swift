@@ -25,6 +25,11 @@ package struct BatchesCommand: AsyncParsableCommand {
                 Output.message("there are no batches yet; begin one with `node submit`")
             } else {
                 for line in StatusReport.table(of: batches.map(\.counts)) { Output.resultLine(line) }
+                for batch in batches where batch.watches > 0 {
+                    Output.resultLine(
+                        "\(HumanText.printable(batch.counts.name)): watches running: "
+                            + "\(HumanText.count(batch.watches)) (node watch ls)")
+                }
             }
             return 0
         }
@@ -36,6 +41,7 @@ package struct BatchesCommand: AsyncParsableCommand {
                 ("language", .text(batch.language)), ("psm", .unsigned(UInt64(batch.pageSegmentationMode))),
                 ("dpi", .known(batch.hasDpi, UInt64(batch.dpi))),
                 ("outputs", .array(batch.outputs.map { .text($0) })),
+                ("watches", .unsigned(batch.watches)),
                 ("created", .text(Date(timeIntervalSince1970: Double(batch.createdSeconds)).formatted(.iso8601))),
             ])
     }

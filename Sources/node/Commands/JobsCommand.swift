@@ -69,14 +69,20 @@ enum JobText {
         isThere ? .text("\(failure.code): \(failure.detail)") : .null
     }
 
+    /// "5 to 8" of a job that covers a part of its file; nil where it covers the file from its first page on.
+    static func pages(_ line: Ocr_V1_JobLine) -> String? {
+        line.hasFirstPage ? "\(line.firstPage) to \(line.lastPage)" : nil
+    }
+
     static func outcome(_ line: Ocr_V1_JobLine) -> String { line.running ? "running" : line.outcome }
 
     /// One line for a person: names cannot drive the terminal.
     static func line(_ line: Ocr_V1_JobLine) -> String {
         let outcome = outcome(line)
         let padding = String(repeating: " ", count: max(0, 9 - outcome.count))
+        let pages = pages(line).map { "  pages \($0)" } ?? ""
         let reason = line.hasFailure ? "  (\(line.failure.code): \(line.failure.detail))" : ""
         return "\(line.job)  \(outcome)\(padding)  "
-            + HumanText.printable("\(SourceText.text(line.source))\(reason)")
+            + HumanText.printable("\(SourceText.text(line.source))\(pages)\(reason)")
     }
 }

@@ -44,7 +44,14 @@ package struct ShowCommand: AsyncParsableCommand {
                     Output.resultLine(document(detail, result).line)
                 } else if text {
                     if result == nil { code = 1 }
-                    if let result { Output.result(result.text) } else { complain(detail) }
+                    // Between parts of a file stands what stands between pages.
+                    let before = index > 0 ? response.jobs[index - 1].line : nil
+                    let continues = detail.line.hasFirstPage && before?.batch == detail.line.batch
+                    if let result {
+                        Output.result((continues ? "\u{0C}" : "") + result.text)
+                    } else {
+                        complain(detail)
+                    }
                 } else {
                     if index > 0 { Output.resultLine("") }
                     Output.result(screen(detail, result))
@@ -86,8 +93,16 @@ package struct ShowCommand: AsyncParsableCommand {
     private func record(_ detail: Ocr_V1_JobDetail, _ result: JobResult?) -> ExportRecord {
         ExportRecord(
             job: detail.line.job, source: SourceReference(bytes: Array(detail.line.source)), batch: detail.line.batch,
+            page: detail.line.hasFirstPage ? Int(detail.line.firstPage) : nil,
             outcome: detail.line.outcome, language: detail.line.language, attempts: Int(detail.line.attempts),
             result: result)
+    }
+
+    /// "12", or "5 to 8 of 12".
+    private func pages(_ line: Ocr_V1_JobLine, _ result: JobResult) -> String {
+        guard let all = result.filePageCount else { return String(result.pages.count) }
+        let first = line.hasFirstPage ? Int(line.firstPage) : 1
+        return "\(first) to \(first + result.pages.count - 1) of \(all)"
     }
 
     private func screen(_ detail: Ocr_V1_JobDetail, _ result: JobResult?) -> String {
@@ -106,9 +121,10 @@ package struct ShowCommand: AsyncParsableCommand {
         let wanted = detail.hasWantedCopies ? " (\(detail.copies.count) of \(detail.wantedCopies))" : ""
         rows.append(("copies", detail.copies.joined(separator: ", ") + wanted))
         if detail.hasNode { rows.append(("node", detail.node)) }
+        if detail.hasReused { rows.append(("reused", "the result of job \(detail.reused), of the same image")) }
         if let result {
             rows += [
-                ("pages", String(result.pages.count)), ("words", String(result.wordCount)),
+                ("pages", pages(detail.line, result)), ("words", String(result.wordCount)),
                 ("confidence", HumanText.rate(result.confidence.map(Double.init))),
                 ("blank", result.isBlank ? "yes" : "no"), ("took", "\(result.milliseconds) ms"),
                 ("engine", result.engine), ("models", result.models),

@@ -64,15 +64,18 @@ final class SubmissionSession: Sendable {
     private let header: Ocr_V1_SubmitHeader
     private let feed: SourceFeed
     private let showsProgress: Bool
+    /// Whether what was found is sent within a second although the chunk is not full.
+    private let isLive: Bool
     private let tally = Mutex(SubmissionTally())
     private let isStopped = Mutex(false)
     private let free = DispatchSemaphore(value: flightLimit)
     private let isInteractive = Terminal.isInteractive(STDERR_FILENO)
 
-    init(header: Ocr_V1_SubmitHeader, feed: SourceFeed, showsProgress: Bool) {
+    init(header: Ocr_V1_SubmitHeader, feed: SourceFeed, showsProgress: Bool, isLive: Bool = false) {
         self.header = header
         self.feed = feed
         self.showsProgress = showsProgress
+        self.isLive = isLive
     }
 
     /// Submits everything. Throws what the node refused; nothing was changed if that was the header.
@@ -120,33 +123,26 @@ final class SubmissionSession: Sendable {
 
     private func startFeed(into input: AsyncStream<Ocr_V1_SubmitChunk>.Continuation) {
         let thread = Thread { [self] in
-            var chunk = Ocr_V1_SubmitChunk()
-            var byteCount = 0
-            func send() {
-                guard !chunk.entries.isEmpty else { return }
-                free.wait()
+            let filling = FillingChunk { chunk in
+                self.free.wait()
                 input.yield(chunk)
-                chunk.entries.removeAll(keepingCapacity: true)
-                byteCount = 0
             }
+            let timer = isLive ? Self.sending(filling) : nil
+            defer { timer?.cancel() }
             do throws(SubmissionError) {
                 try feed.read { item in
                     switch item {
                     case .skipped(let source, let reason):
                         skip(source, reason)
                     case .entry(let entry):
-                        chunk.entries.append(Self.message(entry))
-                        byteCount += entry.source.bytes.count
-                        if chunk.entries.count >= Limits.submissionChunkCount || byteCount >= Self.chunkByteLimit {
-                            send()
-                        }
+                        filling.add(Self.message(entry), byteLimit: Self.chunkByteLimit)
                     }
                     return !isStopped.withLock { $0 }
                 }
             } catch {
                 tally.withLock { $0.brokenOff = error }
             }
-            send()
+            filling.send()
             input.finish()
         }
         // A walk recurses once a folder (DirectoryWalk.depthLimit).
@@ -154,13 +150,25 @@ final class SubmissionSession: Sendable {
         thread.start()
     }
 
+    /// Sends what has gathered, twice a second.
+    private static func sending(_ filling: FillingChunk) -> any DispatchSourceTimer {
+        let timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "live-submission"))
+        timer.setEventHandler { filling.send() }
+        timer.schedule(deadline: .now() + .milliseconds(500), repeating: .milliseconds(500))
+        timer.resume()
+        return timer
+    }
+
     private static func message(_ entry: SourceEntry) -> Ocr_V1_SubmitEntry {
         var message = Ocr_V1_SubmitEntry()
         message.source = Data(entry.source.bytes)
         if let language = entry.language { message.language = language }
         if let priority = entry.priority { message.priority = Int32(clamping: priority) }
-        message.byteCount = entry.fingerprint.byteCount
-        message.modifiedNanoseconds = entry.fingerprint.modifiedNanoseconds
+        if let fingerprint = entry.fingerprint {
+            message.byteCount = fingerprint.byteCount
+            message.modifiedNanoseconds = fingerprint.modifiedNanoseconds
+            if let tag = fingerprint.tag { message.tag = Data(tag) }
+        }
         return message
     }
 
@@ -185,6 +193,37 @@ final class SubmissionSession: Sendable {
         }
         if showsProgress, isInteractive {
             Output.draw("\(HumanText.count(now.accepted)) submitted, \(HumanText.count(now.skippedTotal)) skipped")
+        }
+    }
+}
+
+/// A chunk that grows until it is full or is sent. Of two threads that send, one waits for the other.
+private final class FillingChunk: Sendable {
+    private struct State {
+        var chunk = Ocr_V1_SubmitChunk()
+        var byteCount = 0
+    }
+
+    private let state = Mutex(State())
+    private let deliver: @Sendable (Ocr_V1_SubmitChunk) -> Void
+
+    /// - Parameter deliver: takes a chunk; may wait.
+    init(deliver: @escaping @Sendable (Ocr_V1_SubmitChunk) -> Void) { self.deliver = deliver }
+
+    func add(_ entry: Ocr_V1_SubmitEntry, byteLimit: Int) {
+        let isFull = state.withLock { state in
+            state.chunk.entries.append(entry)
+            state.byteCount += entry.source.count
+            return state.chunk.entries.count >= Limits.submissionChunkCount || state.byteCount >= byteLimit
+        }
+        if isFull { send() }
+    }
+
+    func send() {
+        state.withLock { state in
+            guard !state.chunk.entries.isEmpty else { return }
+            deliver(state.chunk)
+            state = State()
         }
     }
 }

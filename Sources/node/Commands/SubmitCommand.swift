@@ -10,7 +10,11 @@ package struct SubmitCommand: AsyncParsableCommand {
         commandName: "submit", abstract: "Hands images to the cluster; work starts with the first.",
         discussion: """
             Submitting again adds only what is new or changed. Directories are searched for images; symbolic links to \
-            directories are not followed.
+            directories are not followed. s3://bucket/prefix stands for all objects whose keys begin so.
+
+            With --watch the cluster goes on to take what comes into the folders, until `node watch stop`, and survives \
+            the node that it was told to; the command returns after the first look. Sources on standard input (-) are \
+            submitted as they come, until their end. See docs/watch.md.
 
             Example: node submit --batch letters --language deu ~/scans
             """)
@@ -18,7 +22,9 @@ package struct SubmitCommand: AsyncParsableCommand {
     @OptionGroup package var client: ClientOptions
 
     @Argument(
-        help: ArgumentHelp("Files, directories, or - for one source a line on standard input.", valueName: "source"))
+        help: ArgumentHelp(
+            "Files, directories, s3://bucket/prefix, http(s)://…, or - for one source a line on standard input.",
+            valueName: "source"))
     package var sources: [String] = []
 
     @Option(help: ArgumentHelp("The batch; a new name is chosen when left out.", valueName: "name"))
@@ -35,7 +41,8 @@ package struct SubmitCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "CSV or JSON Lines with a column 'source', if wanted 'language' and 'priority'.", valueName: "file"))
+            "CSV or JSON Lines with a column 'source', if wanted 'language' and 'priority'; or the manifest.json of an S3 Inventory. A file or a URL.",
+            valueName: "file"))
     package var manifest: String?
 
     @Flag(name: .customLong("null"), help: "Sources on standard input end with NUL, as `find -print0` writes them.")
@@ -53,8 +60,14 @@ package struct SubmitCommand: AsyncParsableCommand {
     @Option(parsing: .unconditional, help: ArgumentHelp("Higher runs earlier, -1000...1000.", valueName: "n"))
     package var priority: Int32 = 0
 
-    @Flag(help: "Go on as files arrive (not in this version).")
+    @Flag(help: "Go on as files arrive.")
     package var watch = false
+
+    @Option(help: ArgumentHelp("Time between two complete looks of --watch.", valueName: "time"))
+    package var interval: TimeSpan?
+
+    @Option(help: ArgumentHelp("SQS queue that tells --watch of new objects.", valueName: "url"))
+    package var queue: String?
 
     @Flag(help: "Count what would be submitted; change nothing.")
     package var dryRun = false
@@ -74,6 +87,15 @@ package struct SubmitCommand: AsyncParsableCommand {
         } catch {
             throw ValidationError("--language-for: \(error)")
         }
+        if watch {
+            if manifest != nil { throw ValidationError("--watch goes with folders, prefixes and -, not --manifest.") }
+            if dryRun { throw ValidationError("--watch has no --dry-run.") }
+        } else if interval != nil || queue != nil {
+            throw ValidationError("--interval and --queue go with --watch.")
+        }
+        if let interval, !Limits.watchIntervalSeconds.contains(UInt32(clamping: interval.milliseconds / 1_000)) {
+            throw ValidationError("--interval is 1s to 1d.")
+        }
         if !Limits.priorityRange.contains(Int(priority)) { throw ValidationError("--priority is -1000...1000.") }
         if let batch, batch.isEmpty || batch.utf8.count > Limits.batchNameByteCount {
             throw ValidationError("The name of a batch has 1 to \(Limits.batchNameByteCount) bytes.")
@@ -82,30 +104,35 @@ package struct SubmitCommand: AsyncParsableCommand {
 
     package func run() async throws {
         try await runCommand {
-            if watch { throw CommandFailure("--watch is not in this version", exitCode: 3) }
             let arguments = RawArguments.process
             let rules = try LanguageRules(languageFor.map { ($0, arguments.bytes(of: $0)) })
+            if watch { return try await runWatch(arguments, rules) }
             let feed = try SourceFeed(
                 sources: arguments.bytes(of: sources), manifest: manifest.map { arguments.bytes(of: $0) },
-                isNullSeparated: isNullSeparated, rules: rules)
+                isNullSeparated: isNullSeparated, rules: rules, remotes: ConfiguredListing(client))
             try feed.checkManifest()
             let header = header(rules)
             let tally = try await client.withNode { admin in
                 try await SubmissionSession(header: header, feed: feed, showsProgress: !json).run(admin)
             }
-            Output.endProgress()
-            report(tally)
-            if let broken = tally.brokenOff { throw CommandFailure(broken.message, hint: broken.hint, exitCode: 1) }
-            if tally.unanswered > 0 {
-                throw CommandFailure(
-                    "nobody answered for \(HumanText.count(tally.unanswered)) sources in time",
-                    hint: "submit again: nothing is doubled", exitCode: 1)
-            }
-            return tally.accepted > 0 ? 0 : 1
+            return try end(tally)
         }
     }
 
-    private func header(_ rules: LanguageRules) -> Ocr_V1_SubmitHeader {
+    /// Reports what became of a submission that was carried through; returns the exit code.
+    func end(_ tally: SubmissionTally) throws -> Int32 {
+        Output.endProgress()
+        report(tally)
+        if let broken = tally.brokenOff { throw CommandFailure(broken.message, hint: broken.hint, exitCode: 1) }
+        if tally.unanswered > 0 {
+            throw CommandFailure(
+                "nobody answered for \(HumanText.count(tally.unanswered)) sources in time",
+                hint: "submit again: nothing is doubled", exitCode: 1)
+        }
+        return tally.accepted > 0 ? 0 : 1
+    }
+
+    func header(_ rules: LanguageRules) -> Ocr_V1_SubmitHeader {
         var header = Ocr_V1_SubmitHeader()
         header.batch = batch ?? ""
         header.language = language ?? ""

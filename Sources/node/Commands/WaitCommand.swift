@@ -9,6 +9,8 @@ package struct WaitCommand: AsyncParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "wait", abstract: "Waits until nothing is pending and every result has its copies.",
         discussion: """
+            What a running watch brings later is not waited for.
+
             Exit code 0: all done; 1: some failed or were cancelled; 2: the timeout passed.
 
             Example: node wait --batch letters --timeout 1h
@@ -42,6 +44,10 @@ package struct WaitCommand: AsyncParsableCommand {
                 throw CommandFailure("the timeout passed before everything was finished", exitCode: 2)
             }
             Output.endProgress()
+            if let last, last.finished, last.watches > 0 {
+                Output.message(
+                    "note: \(HumanText.count(last.watches)) watches are running: more may come (node watch ls)")
+            }
             guard let last, last.finished else {
                 throw CommandFailure("the node stopped before everything was finished", exitCode: 2)
             }
@@ -107,7 +113,7 @@ package struct WaitCommand: AsyncParsableCommand {
             ("jobs_per_second", .known(progress.hasJobsPerSecond, progress.jobsPerSecond)),
             ("eta_seconds", .known(progress.hasEtaSeconds, progress.etaSeconds)),
             ("finished", .bool(progress.finished)), ("paused", .bool(progress.paused)),
-            ("unknown_shards", .unsigned(progress.unknownShards)),
+            ("unknown_shards", .unsigned(progress.unknownShards)), ("watches", .unsigned(progress.watches)),
         ])
     }
 }
