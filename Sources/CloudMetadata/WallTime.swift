@@ -21,7 +21,7 @@ package struct WallTime: Hashable, Comparable, Sendable {
 
     /// "12:34:56", UTC.
     package var clock: String {
-        let day = Self.remainder(seconds, 86_400)
+        let day = seconds.modulo(86_400)
         return [day / 3_600, day / 60 % 60, day % 60].map { $0 < 10 ? "0\($0)" : "\($0)" }.joined(separator: ":")
     }
 
@@ -80,17 +80,7 @@ package struct WallTime: Hashable, Comparable, Sendable {
         guard (1_970...9_999).contains(year), (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60,
             second <= 60
         else { return nil }
-        // Days since 1970 of the proleptic Gregorian calendar, with years that begin in March.
-        let shifted = month <= 2 ? year - 1 : year
-        let era = shifted / 400
-        let yearOfEra = shifted - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return (era * 146_097 + dayOfEra - 719_468) * 86_400 + hour * 3_600 + minute * 60 + second
-    }
-
-    private static func remainder(_ value: Int64, _ divisor: Int64) -> Int64 {
-        let rest = value % divisor
-        return rest < 0 ? rest + divisor : rest
+        let days = CivilDate(year: Int(year), month: Int(month), day: Int(day)).daysSince1970
+        return Int64(days) * 86_400 + hour * 3_600 + minute * 60 + second
     }
 }

@@ -92,6 +92,7 @@ extension Coordinator {
     mutating func continueSplits(
         at now: Instant, ledger: some Ledger, into effects: inout [CoordinatorEffect]
     ) throws(LedgerError) {
+        guard hasReadySplits else { return }
         for key in unansweredSplits.sorted() {
             try submitParts(of: key, at: now, ledger: ledger, into: &effects)
         }

@@ -135,7 +135,10 @@ package struct Coordinator: Sendable {
         isNodePaused = try ledger.setting(Self.pausedSetting) == "yes"
         try readCatalogue(ledger: ledger)
         startedWithJobs = false
-        for index in 0..<layout.count where try ledger.counts(ShardIndex(index)).pending > 0 { startedWithJobs = true }
+        for index in 0..<layout.count where try ledger.counts(ShardIndex(index)).pending > 0 {
+            startedWithJobs = true
+            break
+        }
     }
 
     static let pausedSetting = "paused"

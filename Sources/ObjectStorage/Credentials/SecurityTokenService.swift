@@ -36,7 +36,7 @@ struct SecurityTokenService: Sendable {
             ("Action", "AssumeRoleWithWebIdentity"), ("Version", "2011-06-15"), ("RoleArn", role),
             ("RoleSessionName", session ?? "ocr-cluster"), ("WebIdentityToken", token),
         ]
-        let body = form.map { "\($0)=\(Self.escaped($1))" }.joined(separator: "&")
+        let body = form.map { "\($0)=\(PercentEncoding.encode($1.utf8, keepsSlash: false))" }.joined(separator: "&")
         let answer: MetadataAnswer
         do throws(MetadataError) {
             answer = try await SmallExchange(patience: Self.patience).send(
@@ -68,12 +68,6 @@ struct SecurityTokenService: Sendable {
         else { return nil }
         let text = xml[start.upperBound..<end.lowerBound].trimmingCharacters(in: .whitespacesAndNewlines)
         return text.isEmpty || text.contains("<") || text.contains("&") ? nil : text
-    }
-
-    private static func escaped(_ text: String) -> String {
-        var allowed = CharacterSet()
-        allowed.insert(charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-        return text.addingPercentEncoding(withAllowedCharacters: allowed) ?? ""
     }
 }
 

@@ -2,6 +2,7 @@
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. Pure: the time is given.
 
+internal import CloudMetadata
 import Crypto
 
 package struct SignatureV4: Sendable {
