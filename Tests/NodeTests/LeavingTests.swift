@@ -8,9 +8,9 @@ import Testing
 @Suite(.serialized)
 struct LeavingTests {
     /// Nodes that see each other and agree about who holds what; each job has one copy.
-    private func cluster(_ names: [String]) throws -> RunningCluster {
+    private func cluster(_ names: [String], configuration: String = "") throws -> RunningCluster {
         let cluster = try RunningCluster()
-        for name in names { try cluster.add(name, configuration: "[cluster]\nreplicas = 1\n") }
+        for name in names { try cluster.add(name, configuration: "[cluster]\nreplicas = 1\n" + configuration) }
         for node in cluster.nodes {
             try node.wait("all are alive, and agree", seconds: 60) {
                 let work = node.command("status", "--json").json["work"] as? [String: Any]
@@ -29,9 +29,18 @@ struct LeavingTests {
     }
 
     @Test func `a drain is begun, called off and followed through another node`() throws {
-        let cluster = try cluster(["a", "b", "c"])
+        // Nobody takes the one that is stopped for dead: then what falls to it would go to another.
+        let cluster = try cluster(["a", "b", "c"], configuration: "[membership]\nsuspicion_min_factor = 100\n")
         let (a, b, c) = (cluster.nodes[0], cluster.nodes[1], cluster.nodes[2])
-        submit(at: b)
+        // So many that some of what b holds falls to a, wherever the nodes' random ids put them.
+        let scans = cluster.directory + "/scans"
+        try FileManager.default.createDirectory(atPath: scans, withIntermediateDirectories: true)
+        for number in 0 ..< 60 {
+            try FileManager.default.copyItem(
+                atPath: Places.repository + "/Samples/deu_buelowstrasse.png", toPath: scans + "/\(number).png")
+        }
+        #expect(b.command("pause", "--cluster").exitCode == 0)
+        #expect(b.command("submit", scans, "--batch", "s").exitCode == 0)
         // What falls to a has nowhere to go.
         a.signal(SIGSTOP)
         defer { a.signal(SIGCONT) }
