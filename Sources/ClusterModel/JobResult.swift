@@ -32,6 +32,21 @@ package struct PageResult: Hashable, Sendable {
     }
 }
 
+/// What a profile asks for besides the text, of all pages of one job.
+package struct OutputBody: Hashable, Sendable {
+    /// Not `text`, which the pages have.
+    package var kind: Profile.Output
+    /// Uncompressed. `hocr`, `alto`, `tsv`: the pages' parts one after the other, without what stands around them in a
+    /// file (elements `div class='ocr_page'`, elements `Page`, lines), numbered as in the whole file, from 1. `words`: a
+    /// JSON array for each page, a line each. `pdf`: a whole file.
+    package var bytes: [UInt8]
+
+    package init(kind: Profile.Output, bytes: [UInt8]) {
+        self.kind = kind
+        self.bytes = bytes
+    }
+}
+
 /// The result of one job: all its pages, and what made them.
 package struct JobResult: Hashable, Sendable {
     /// 1 or more pages in page order.
@@ -53,10 +68,12 @@ package struct JobResult: Hashable, Sendable {
     package var filePageCount: Int?
     /// The job whose recognition this repeats; nil where the job's own image was recognised. Not part of the digest.
     package var reused: JobKey?
+    /// What the profile asks for besides the text, in the order of `Profile.Output`, each kind once.
+    package var outputs: [OutputBody]
 
     package init(
         pages: [PageResult], sourceSHA256: [UInt8], engine: String, models: String, profileDigest: String,
-        node: NodeID, milliseconds: Int, filePageCount: Int? = nil, reused: JobKey? = nil
+        node: NodeID, milliseconds: Int, filePageCount: Int? = nil, reused: JobKey? = nil, outputs: [OutputBody] = []
     ) {
         self.pages = pages
         self.sourceSHA256 = sourceSHA256
@@ -67,6 +84,7 @@ package struct JobResult: Hashable, Sendable {
         self.milliseconds = milliseconds
         self.filePageCount = filePageCount
         self.reused = reused
+        self.outputs = outputs
     }
 
     /// The text of all pages, separated by form feeds.

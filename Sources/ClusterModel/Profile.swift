@@ -9,8 +9,20 @@ package struct Profile: Hashable, Sendable {
     /// What is produced. Text always.
     package var outputs: [Output]
 
+    /// What a recognition can give besides the text and its figures.
     package enum Output: String, Hashable, CaseIterable, Sendable {
+        /// UTF-8 text; part of every result.
         case text
+        /// hOCR: HTML with the boxes of blocks, lines and words.
+        case hocr
+        /// ALTO XML.
+        case alto
+        /// A line for each box, fields separated by tabs.
+        case tsv
+        /// Words with boxes and confidences, as JSON.
+        case words
+        /// The image with the text invisibly behind it.
+        case pdf
     }
 
     package static let standard = Profile()
