@@ -52,6 +52,11 @@ extension Coordinator {
     /// and not given to thieves: those that only shared the fate of another one end well, and are not given up with it.
     private func isSuspect(_ record: Record) -> Bool { record.openAttempts * 2 >= configuration.maximumInterruptions }
 
+    /// Whether it was one before its latest attempt was marked.
+    private func wasSuspect(_ record: Record) -> Bool {
+        record.openAttempts > 0 && (record.openAttempts - 1) * 2 >= configuration.maximumInterruptions
+    }
+
     /// How many assignments a slot may hold: the running one and enough short ones to cover `readAhead`.
     ///
     /// While a thief waits for a job that lies un-started in a slot, no slot gets another one to keep.
@@ -118,6 +123,7 @@ extension Coordinator {
     ) throws(LedgerError) -> Assignment? {
         if let job = held.takeNext(preferring: slots[slot.rawValue].language) {
             let record = job.record
+            slots[slot.rawValue].holdsSuspect = wasSuspect(record)
             assign(record, to: slot, position: nil, at: now)
             return Assignment(
                 key: record.key, epoch: record.epoch, attempt: record.attempts, specification: record.specification,

@@ -13,6 +13,8 @@ struct Lease: Hashable, Sendable {
     var expiresAt: Instant
     /// Whether the thief has said that a slot works at it, and since when.
     var runningSince: Instant?
+    /// Whether no end is known of too many of its job's attempts (`Coordinator.isSuspect`).
+    var isSuspect = false
 }
 
 /// Leases of a primary, and those of second runs.
@@ -102,6 +104,9 @@ extension Coordinator {
         let ceiling = (takesWork ? min(max(left, least), most) : most) * thiefWorkers
         var count = Int(min(max(0, balance), ceiling) / typical)
         if count == 0, steal.request.idle > 0 { count = 1 }
+        // One at a time for a thief as well: what waits there beside one that kills its node shares its fate unstarted.
+        let allowsSuspect =
+            !takesWork && !leases.byKey.values.contains { $0.isSuspect && $0.thief == steal.thief }
         var jobs: [GrantedJob] = []
         while jobs.count < min(count, Limits.grantCount) {
             let language =
@@ -111,13 +116,13 @@ extension Coordinator {
                     jobs.count % steal.request.languages.count]
             guard
                 let marked = try takeMarked(
-                    for: steal.thief, preferring: language, allowsSuspect: !takesWork && jobs.isEmpty, at: now,
+                    for: steal.thief, preferring: language, allowsSuspect: allowsSuspect && jobs.isEmpty, at: now,
                     ledger: ledger, into: &effects)
             else { break }
             let record = marked.record
             leases[record.key] = Lease(
                 thief: steal.thief, epoch: record.epoch, attempt: record.attempts, batch: marked.batch.id,
-                grantedAt: now, expiresAt: now + timing.lease)
+                grantedAt: now, expiresAt: now + timing.lease, isSuspect: marked.isSuspect)
             jobs.append(GrantedJob(record: record, isBackup: false))
             if marked.isSuspect { break }
         }

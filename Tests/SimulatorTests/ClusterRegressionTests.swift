@@ -42,6 +42,8 @@ import Testing
         Regression(3_021_353, nil, "the end of a job was the 32nd back-up of an epoch whose job ran nowhere"),
         Regression(4_020_502, nil, "a new primary held a job from an earlier one that another thief renewed"),
         Regression(5_002_566, nil, "all was said to be done while copies were on their way to a replica that was back"),
+        Regression(
+            7_029_772, nil, "suspects lay un-started at a thief beside one that killed it, and were given up with it"),
         Regression(2_949, nil, "a restarted node that had found one peer forgot its debts to the others"),
     ]
 
