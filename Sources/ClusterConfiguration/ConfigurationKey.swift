@@ -112,6 +112,9 @@ extension ConfigurationKey {
             ConfigurationKey(nil, "name", .text(\.name, .label(mayBeEmpty: true)), "label of this node"),
             ConfigurationKey(
                 nil, "zone", .text(\.zone, .label(mayBeEmpty: true)), "failure domain of this node, such as a rack"),
+            ConfigurationKey(
+                nil, "cost_per_hour", .decimal(\.costPerHour, 0...Limits.costPerHour),
+                "what this machine costs, in dollars an hour"),
 
             ConfigurationKey(
                 "cluster", "name", .text(\.cluster.name, .label(mayBeEmpty: false)), "label of the cluster"),

@@ -13,6 +13,8 @@ package struct NodeConfiguration: Hashable, Sendable {
     package var name = ""
     /// Failure domain of this node (a rack, an availability zone); empty when there is none.
     package var zone = ""
+    /// Dollars that this machine costs an hour; 0 where it costs nothing, or nobody has said.
+    package var costPerHour = 0.0
     package var cluster = Cluster()
     package var work = Work()
     package var limits = ImageLimits()

@@ -26,6 +26,10 @@ package enum Limits {
     package static let deferredCount = 10_000
     /// Slots of one node.
     package static let workerCount = 1_024
+    /// Machines whose costs are counted, those that are gone among them.
+    package static let costMachineCount = 10_000
+    /// Dollars an hour that a machine may cost.
+    package static let costPerHour = 10_000.0
     /// Jobs handed to one slot: the running one and the next, so that a slot never waits for a commit.
     package static let slotDepth = 2
     /// Most jobs handed to one slot ahead of time when they are very short.

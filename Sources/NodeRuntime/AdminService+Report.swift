@@ -52,6 +52,13 @@ extension AdminService {
             report.node.pending = UInt64(max(0, pending - snapshot.runningCount))
         }
         report.watches = watching.value?.progress ?? []
+        report.costs = costs.costs(at: .now).sorted { $0.key < $1.key }.map { id, cost in
+            var message = Ocr_V1_MachineCostMessage()
+            message.node = Data(id.bits.bytes)
+            message.perHour = cost.perHour
+            message.spent = cost.spent
+            return message
+        }
         await addTransport(to: &report.node)
         return report
     }
@@ -101,6 +108,11 @@ extension AdminService {
         node.engine = facts.engine
         node.dataDir = facts.dataDirectory
         node.ledger = loop.failing?.description ?? ""
+        let cost = costs.own(at: .now)
+        if cost.perHour > 0 || cost.spent > 0 {
+            node.costPerHour = MachineCost.dollars(cost.perHour)
+            node.costSoFar = MachineCost.dollars(cost.spent)
+        }
         let figures = slotFigures()
         if let reused = figures.reused { node.reused = UInt64(reused) }
         if let times = figures.times { node.waitingSeconds = Double(times.waitingNanoseconds) / 1e9 }

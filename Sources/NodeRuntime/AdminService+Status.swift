@@ -69,7 +69,29 @@ extension AdminService {
         if let seconds = survey.etaSeconds(pending: pending, isPaused: isPaused), survey.isComplete {
             work.etaSeconds = seconds
         }
+        addCosts(survey, to: &work)
         return work
+    }
+
+    /// What the machines have cost, are costing and will cost at this pace. Nothing where none has a price.
+    private func addCosts(_ survey: ClusterSurvey, to work: inout Ocr_V1_WorkStatus) {
+        for report in survey.nodes.values {
+            for cost in report.costs {
+                guard let bits = Bits128(bytes: Array(cost.node)) else { continue }
+                costs.note(MachineCost(perHour: cost.perHour, spent: cost.spent), of: NodeID(bits))
+            }
+        }
+        let known = costs.costs(at: .now)
+        let spent = known.values.reduce(0) { $0 + MachineCost.dollars($1.spent) }
+        let isPresent = Set(survey.members.filter { $0.status.isPresent }.map(\.identity.id) + [facts.id])
+        let perHour = known.filter { isPresent.contains($0.key) }.values.reduce(0) {
+            $0 + MachineCost.dollars($1.perHour)
+        }
+        guard spent > 0 || perHour > 0 else { return }
+        work.costSoFar = spent
+        work.costPerHour = perHour
+        if spent > 0, survey.isComplete { work.imagesPerDollar = Double(work.done) / spent }
+        if work.hasEtaSeconds { work.costToFinish = work.etaSeconds / 3_600 * perHour }
     }
 
     /// Leaves only the node that was asked for: by name, id or unique prefix of its id.

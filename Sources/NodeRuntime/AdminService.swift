@@ -34,6 +34,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
     /// Set once the node runs watches.
     let watching: WatchSupervisorReference
     let stores: RemoteStores
+    let costs: CostBook
 
     init(
         facts: NodeFacts, loop: StepLoop, reader: LedgerReader, search: SearchIndex,
@@ -42,7 +43,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         prefetch: @escaping @Sendable () -> PrefetchStatistics,
         sandbox: @escaping @Sendable () -> String?, notice: @escaping @Sendable () -> String? = { nil },
         stopControl: StopControl, drainControl: DrainControl, cluster: ClusterReference,
-        watching: WatchSupervisorReference, stores: RemoteStores
+        watching: WatchSupervisorReference, stores: RemoteStores, costs: CostBook
     ) {
         self.facts = facts
         self.loop = loop
@@ -59,6 +60,7 @@ package struct AdminService: Ocr_V1_Admin.SimpleServiceProtocol {
         self.cluster = cluster
         self.watching = watching
         self.stores = stores
+        self.costs = costs
         reads = BlockingQueue("ledger-reads")
         searches = BlockingQueue("ledger-search")
     }

@@ -113,6 +113,9 @@ package struct Node: Sendable {
         opened.sources.open(reader)
         let waiting = WaitingMeter()
         let prefetcher = opened.sources.prefetcher
+        let costs = CostBook(
+            node: facts.id, perHour: MachineCost.micros(options.costPerHour), directory: options.dataDirectory,
+            startedAt: facts.startedAt)
         let service = AdminService(
             facts: facts, loop: loop, reader: reader, search: search, languages: languages,
             slotReports: { executor.reports() },
@@ -122,7 +125,8 @@ package struct Node: Sendable {
             },
             prefetch: { prefetcher.figures() },
             sandbox: { sandbox.text }, notice: { notices.text }, stopControl: stopControl,
-            drainControl: drainControl, cluster: reference, watching: watching, stores: options.stores)
+            drainControl: drainControl, cluster: reference, watching: watching, stores: options.stores,
+            costs: costs)
         let fatal = Mutex<NodeFailure?>(nil)
         let cluster: Cluster
         do {
@@ -142,7 +146,8 @@ package struct Node: Sendable {
             throw error
         }
         reference.set(cluster)
-        let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop) {
+        let load = LoadReporter(loop: loop, drainControl: drainControl, gossip: cluster.loop, costs: costs) {
+            Self.save(costs, isLast: false, logger)
             if let times = executor.times() { waiting.note(times, at: loop.now) }
         }
         load.start()
@@ -175,6 +180,7 @@ package struct Node: Sendable {
             supervisor.stop()
             await stop(loop, opened, stopControl)
             load.stop()
+            Self.save(costs, isLast: true, logger)
             sweeper.stop()
             await cluster.leave(comesBack: drainControl.mode == .restart || renewal.reason != nil)
             // Those who follow the stop, here or at another node, hear of its end before anything closes.
@@ -195,6 +201,15 @@ package struct Node: Sendable {
         if let failure = fatal.withLock({ $0 }) { throw failure }
         logger.info("node \(facts.name) has stopped")
         return nil
+    }
+
+    /// Costs are figures for people: a disk that does not take them ends nothing.
+    private static func save(_ costs: CostBook, isLast: Bool, _ logger: Logger) {
+        do throws(NodeFailure) {
+            if isLast { try costs.save(at: .now) } else { try costs.saveWhenDue(at: .now) }
+        } catch {
+            logger.warning("the costs are not written: \(error.message)")
+        }
     }
 
     private static let streamPatience = Duration.seconds(3)

@@ -28,6 +28,8 @@ package struct NodeOptions: Sendable {
     package var advertise: String?
     /// Failure domain; empty when there is none.
     package var zone = ""
+    /// Dollars that this machine costs an hour; 0 where it costs nothing, or nobody has said.
+    package var costPerHour = 0.0
     /// The file with the cluster's key; nil looks in the data directory.
     package var keyFile: String?
     package var membership = MembershipConfiguration()

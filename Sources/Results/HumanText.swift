@@ -33,6 +33,18 @@ package enum HumanText {
         return "\(tenths / 10).\(tenths % 10)"
     }
 
+    /// "0.0123", "1.23", "1,234" of an amount of money; "–" when it is not known.
+    package static func amount(_ value: Double?) -> String {
+        guard let value, value.isFinite, value >= 0, value < 1e15 else { return "–" }
+        if value >= 1_000 { return count(UInt64(value.rounded())) }
+        // Two figures of a cent while it is less than a dollar.
+        let digits = value < 1 ? 4 : 2
+        let scale: UInt64 = value < 1 ? 10_000 : 100
+        let parts = UInt64((value * Double(scale)).rounded())
+        let rest = String(parts % scale)
+        return "\(parts / scale)." + String(repeating: "0", count: digits - rest.count) + rest
+    }
+
     /// "1.2 %" of a part, 0...1; "–" when it is not known.
     package static func percent(_ part: Double?) -> String { part == nil ? "–" : "\(rate(part.map { $0 * 100 })) %" }
 

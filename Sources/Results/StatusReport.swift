@@ -50,6 +50,9 @@ package struct StatusReport: Sendable {
             ("unreachable", .known(work.hasUnreachable, work.unreachable)),
             ("reused", .known(work.hasReused, work.reused)),
             ("watches", .known(work.hasWatches, work.watches)),
+            ("cost_per_hour", .known(work.hasCostPerHour, work.costPerHour)),
+            ("cost_so_far", .known(work.hasCostSoFar, work.costSoFar)),
+            ("cost_to_finish", .known(work.hasCostToFinish, work.costToFinish)),
         ])
     }
 
@@ -113,6 +116,8 @@ package struct StatusReport: Sendable {
             ("reused", .known(node.hasReused, node.reused)),
             ("waiting_seconds", .known(node.hasWaitingSeconds, node.waitingSeconds)),
             ("waiting_share", .known(node.hasWaitingShare, node.waitingShare)),
+            ("cost_per_hour", .known(node.hasCostPerHour, node.costPerHour)),
+            ("cost_so_far", .known(node.hasCostSoFar, node.costSoFar)),
             ("fetched_images", .known(node.hasFetchedImages, node.fetchedImages)),
             ("fetched_bytes", .known(node.hasFetchedBytes, node.fetchedBytes)),
             ("drain_reason", .known(node.hasDrainReason, node.drainReason)),

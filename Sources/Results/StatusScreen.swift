@@ -80,6 +80,17 @@ extension StatusReport {
                     ? "\(bar)  \(rate) jobs/s  \(HumanText.duration(work.hasEtaSeconds ? work.etaSeconds : nil)) left"
                     : bar)
         }
+        if work.hasCostSoFar {
+            var line = "$\(HumanText.amount(work.costSoFar)) so far"
+            if work.hasCostPerHour { line += ", $\(HumanText.amount(work.costPerHour)) an hour" }
+            if work.hasCostToFinish, work.pending + work.running > 0 {
+                line += ", $\(HumanText.amount(work.costToFinish)) to finish"
+            }
+            if work.hasImagesPerDollar {
+                line += ", \(HumanText.count(UInt64(work.imagesPerDollar))) images for a dollar"
+            }
+            lines.append(line)
+        }
         if work.hasWatches, work.watches > 0 {
             lines.append("watches running: \(HumanText.count(work.watches)) (node watch ls)")
         }

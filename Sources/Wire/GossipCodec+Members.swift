@@ -55,6 +55,8 @@ extension GossipCodec {
         message.isRefusing = !load.figures.isAccepting
         message.isDraining = load.figures.isDraining
         if let seconds = load.figures.drainDeadlineSeconds { message.drainDeadlineSeconds = seconds }
+        message.costPerHour = load.figures.costPerHour
+        message.costSoFar = load.figures.costSoFar
         return message
     }
 
@@ -110,7 +112,8 @@ extension GossipCodec {
                 workers: message.workers, busy: message.busy, backlog: message.backlog,
                 secondsToDrain: message.hasSecondsToDrain ? message.secondsToDrain : nil,
                 isAccepting: !message.isRefusing, isDraining: message.isDraining,
-                drainDeadlineSeconds: message.hasDrainDeadlineSeconds ? message.drainDeadlineSeconds : nil))
+                drainDeadlineSeconds: message.hasDrainDeadlineSeconds ? message.drainDeadlineSeconds : nil,
+                costPerHour: message.costPerHour, costSoFar: message.costSoFar))
     }
 
     static func updates(_ messages: [Ocr_V1_UpdateMessage]) throws(PacketError) -> [MemberUpdate] {

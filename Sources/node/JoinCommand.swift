@@ -77,7 +77,7 @@ package struct JoinCommand: AsyncParsableCommand {
         [
             ("--listen", options.listen != nil), ("--advertise", options.advertise != nil),
             ("--name", options.name != nil), ("--zone", options.zone != nil), ("--workers", options.workers != nil),
-            ("--key", options.key != nil),
+            ("--key", options.key != nil), ("--cost-per-hour", options.costPerHour != nil),
         ].filter(\.1).map(\.0)
     }
 

@@ -35,6 +35,9 @@ package struct RunOptions: ParsableArguments {
     @Option(help: "Failure domain of this node: a rack, an availability zone.")
     package var zone: String?
 
+    @Option(help: ArgumentHelp("What this machine costs an hour, for `node status`.", valueName: "dollars"))
+    package var costPerHour: Double?
+
     @Option(help: ArgumentHelp("Worker processes (default: one for each core).", valueName: "n"))
     package var workers: Int?
 
@@ -57,6 +60,9 @@ package struct RunOptions: ParsableArguments {
         for (flag, text) in [("--name", name), ("--zone", zone)] {
             let kind = ConfigurationKey.Text.label(mayBeEmpty: flag == "--zone")
             if let text, !kind.accepts(text) { throw ValidationError("\(flag) '\(text)': expected \(kind.expected).") }
+        }
+        if let costPerHour, !(0...Limits.costPerHour).contains(costPerHour) {
+            throw ValidationError("--cost-per-hour \(costPerHour) is not within 0...\(Int(Limits.costPerHour)).")
         }
         if let workers, !(1...Limits.workerCount).contains(workers) {
             throw ValidationError("--workers \(workers) is not within 1...\(Limits.workerCount).")
@@ -99,6 +105,7 @@ package struct RunOptions: ParsableArguments {
         options.listen = place.listen
         options.advertise = place.advertise
         options.zone = place.zone
+        options.costPerHour = costPerHour ?? configuration.costPerHour
         options.logFile = configuration.log.file.isEmpty ? nil : StartCommand.absolute(configuration.log.file)
         options.keyFile = place.keyFile
         options.cloud = try Self.cloud(

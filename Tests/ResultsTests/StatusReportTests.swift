@@ -93,5 +93,9 @@ import Wire
         #expect([.nan, -1, .infinity, 1e300, nil].allSatisfy { HumanText.duration($0) == "–" })
         #expect([0, 999, 1_000, 1_234_567].map { HumanText.count($0) } == ["0", "999", "1,000", "1,234,567"])
         #expect(HumanText.rate(1e300) == "–")
+        #expect(
+            [0, 0.00013, 0.5, 1, 12.345, 1_234.5].map { HumanText.amount($0) } == [
+                "0.0000", "0.0001", "0.5000", "1.00", "12.35", "1,235",
+            ])
     }
 }

@@ -166,6 +166,20 @@ import Wire
         #expect(StatusReport(response).screen(width: 200).contains("waiting for images 1.9 %"))
     }
 
+    @Test func `money is shown where a machine has a price`() {
+        var response = Self.response([Self.node(1), Self.node(2)])
+        #expect(!StatusReport(response).screen(width: 200).contains("$"))
+        response.work.pending = 5
+        (response.work.costSoFar, response.work.costPerHour) = (12.5, 0.9)
+        (response.work.costToFinish, response.work.imagesPerDollar) = (0.25, 1_234.9)
+        response.nodes[0].costPerHour = 0.45
+        let screen = StatusReport(response).screen(width: 200)
+        #expect(screen.contains("$12.50 so far, $0.9000 an hour, $0.2500 to finish, 1,234 images for a dollar\n"))
+        let json = StatusReport(response).json.line
+        #expect(json.contains(#""cost_per_hour":0.9,"cost_so_far":12.5,"cost_to_finish":0.25"#))
+        #expect(json.contains(#""cost_per_hour":0.45,"cost_so_far":null"#))
+    }
+
     @Test func `JSON has what is known, and null for the rest`() {
         let json = StatusReport(Self.five).json.line
         #expect(json.contains(#""dropped_datagrams":{"replay":1,"truncated":0,"wrong-key":1203}"#))

@@ -67,6 +67,9 @@ extension LoadRecord {
         for optional in [figures.secondsToDrain, figures.drainDeadlineSeconds] {
             if let value = optional { content += 1 + GossipPacket.varint(UInt64(value)) }
         }
+        for amount in [figures.costPerHour, figures.costSoFar] where amount > 0 {
+            content += 1 + GossipPacket.varint(amount)
+        }
         if !figures.isAccepting { content += 2 }
         if figures.isDraining { content += 2 }
         return GossipPacket.nested(content)

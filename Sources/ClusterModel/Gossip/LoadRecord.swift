@@ -15,10 +15,14 @@ package struct LoadFigures: Hashable, Sendable {
     package var isDraining: Bool
     /// Seconds left to its drain's deadline when the record was made; nil without one.
     package var drainDeadlineSeconds: UInt32?
+    /// What the machine costs an hour, and has cost while it ran, in millionths of a dollar; 0 where nobody has said.
+    package var costPerHour: UInt64
+    package var costSoFar: UInt64
 
     package init(
         workers: UInt32 = 0, busy: UInt32 = 0, backlog: UInt64 = 0, secondsToDrain: UInt32? = nil,
-        isAccepting: Bool = true, isDraining: Bool = false, drainDeadlineSeconds: UInt32? = nil
+        isAccepting: Bool = true, isDraining: Bool = false, drainDeadlineSeconds: UInt32? = nil,
+        costPerHour: UInt64 = 0, costSoFar: UInt64 = 0
     ) {
         self.workers = workers
         self.busy = busy
@@ -27,6 +31,8 @@ package struct LoadFigures: Hashable, Sendable {
         self.isAccepting = isAccepting
         self.isDraining = isDraining
         self.drainDeadlineSeconds = drainDeadlineSeconds
+        self.costPerHour = costPerHour
+        self.costSoFar = costSoFar
     }
 }
 

@@ -107,7 +107,7 @@ final class Cluster: Sendable {
         let posting = PostBox()
         let remembered = ClusterFiles.members(directory: options.dataDirectory)
         let work = parts.loop
-        let feed = MemberFeed(isAlone: seeds.isEmpty && remembered.isEmpty) { work.post($0) }
+        let feed = MemberFeed(isAlone: seeds.isEmpty && remembered.isEmpty, costs: parts.admin.costs) { work.post($0) }
         let loop = GossipLoop(
             socket: socket,
             hooks: GossipHooks(

@@ -1,4 +1,5 @@
-// What of the cluster is kept in the data directory: the keyring, the members that were known, the latest boot.
+// What of the cluster is kept in the data directory: the keyring, the members that were known, what they cost, the latest
+// boot.
 //
 // All are small text files that are replaced as a whole (written beside, synced, renamed), so that a crash leaves the old
 // or the new one. Losing the members costs a seed; losing the boot is noticed by the cluster (DESIGN §5).
@@ -18,6 +19,7 @@ enum ClusterFiles {
     static func membersPath(in directory: String) -> String { directory + "/members" }
     static func identityPath(in directory: String) -> String { directory + "/node-id" }
     static func bootPath(in directory: String) -> String { directory + "/boot" }
+    static func costsPath(in directory: String) -> String { directory + "/costs" }
 
     /// Largest file that is read: far above what is written.
     private static let fileByteCount = 1 << 20
@@ -114,6 +116,27 @@ enum ClusterFiles {
             else { return nil }
             return Endpoint(address: address, port: port)
         }
+    }
+
+    // MARK: Costs
+
+    static func write(costs: [NodeID: MachineCost], directory: String) throws(NodeFailure) {
+        let lines = costs.sorted { $0.key < $1.key }.map { "\($0) \($1.perHour) \($1.spent)\n" }
+        try replace(costsPath(in: directory), with: lines.joined())
+    }
+
+    /// What the machines had cost, as far as it was written. A line that cannot be read is passed over.
+    static func costs(directory: String) -> [NodeID: MachineCost] {
+        guard let text = try? read(costsPath(in: directory)) else { return [:] }
+        var costs: [NodeID: MachineCost] = [:]
+        for line in text.split(whereSeparator: \.isNewline).prefix(Limits.costMachineCount) {
+            let fields = line.split(separator: " ")
+            guard fields.count == 3, let id = Bits128(hex: fields[0]), let perHour = UInt64(fields[1]),
+                let spent = UInt64(fields[2])
+            else { continue }
+            costs[NodeID(id)] = MachineCost(perHour: perHour, spent: spent)
+        }
+        return costs
     }
 
     // MARK: Boot

@@ -15,13 +15,17 @@ final class LoadReporter: @unchecked Sendable {
 
     /// - Parameter onTick: called each time, on the queue.
     init(
-        loop: StepLoop, drainControl: DrainControl, gossip: GossipLoop, onTick: @escaping @Sendable () -> Void = {}
+        loop: StepLoop, drainControl: DrainControl, gossip: GossipLoop, costs: CostBook,
+        onTick: @escaping @Sendable () -> Void = {}
     ) {
         timer = DispatchSource.makeTimerSource(queue: DispatchQueue(label: "load"))
         timer.setEventHandler {
             onTick()
             guard let snapshot = loop.snapshot else { return }
-            gossip.post(.load(Self.figures(snapshot, deadlineSeconds: drainControl.remainingSeconds)))
+            var figures = Self.figures(snapshot, deadlineSeconds: drainControl.remainingSeconds)
+            let cost = costs.own(at: .now)
+            (figures.costPerHour, figures.costSoFar) = (cost.perHour, cost.spent)
+            gossip.post(.load(figures))
         }
     }
 

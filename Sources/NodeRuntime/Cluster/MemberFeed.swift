@@ -26,15 +26,18 @@ final class MemberFeed: @unchecked Sendable {
     private static let joinPatience = DispatchTimeInterval.seconds(5)
 
     private let state: Mutex<State>
+    private let costs: CostBook
     private let tell: @Sendable (CoordinatorInput) -> Void
     private let queue = DispatchQueue(label: "members")
     private let timer: any DispatchSourceTimer
 
     /// - Parameters:
     ///   - isAlone: there is nobody to look for.
+    ///   - costs: told what the machines cost.
     ///   - tell: hands an input to the step loop; must not wait.
-    init(isAlone: Bool, tell: @escaping @Sendable (CoordinatorInput) -> Void) {
+    init(isAlone: Bool, costs: CostBook, tell: @escaping @Sendable (CoordinatorInput) -> Void) {
         state = Mutex(State(isOpen: isAlone))
+        self.costs = costs
         self.tell = tell
         timer = DispatchSource.makeTimerSource(queue: queue)
     }
@@ -46,6 +49,11 @@ final class MemberFeed: @unchecked Sendable {
                 let look = await gossip.inspect { core, _ in core.members }
                 guard let members = look else { return }
                 take(members)
+                for member in members {
+                    guard let figures = member.load?.figures else { continue }
+                    costs.note(
+                        MachineCost(perHour: figures.costPerHour, spent: figures.costSoFar), of: member.identity.id)
+                }
                 tell(.loads(Self.loads(members, at: gossip.now)))
             }
         }

@@ -494,6 +494,35 @@ package nonisolated struct Ocr_V1_WorkStatus: @unchecked Sendable {
   /// Clears the value of `watches`. Subsequent reads from it will return its default value.
   package mutating func clearWatches() {_uniqueStorage()._watches = nil}
 
+  /// Dollars: of the machines that are there an hour; of all that ever ran; of the time that is left at this pace. Left
+  /// out where no machine has a price.
+  package var costPerHour: Double {
+    get {_storage._costPerHour ?? 0}
+    set {_uniqueStorage()._costPerHour = newValue}
+  }
+  /// Returns true if `costPerHour` has been explicitly set.
+  package var hasCostPerHour: Bool {_storage._costPerHour != nil}
+  /// Clears the value of `costPerHour`. Subsequent reads from it will return its default value.
+  package mutating func clearCostPerHour() {_uniqueStorage()._costPerHour = nil}
+
+  package var costSoFar: Double {
+    get {_storage._costSoFar ?? 0}
+    set {_uniqueStorage()._costSoFar = newValue}
+  }
+  /// Returns true if `costSoFar` has been explicitly set.
+  package var hasCostSoFar: Bool {_storage._costSoFar != nil}
+  /// Clears the value of `costSoFar`. Subsequent reads from it will return its default value.
+  package mutating func clearCostSoFar() {_uniqueStorage()._costSoFar = nil}
+
+  package var costToFinish: Double {
+    get {_storage._costToFinish ?? 0}
+    set {_uniqueStorage()._costToFinish = newValue}
+  }
+  /// Returns true if `costToFinish` has been explicitly set.
+  package var hasCostToFinish: Bool {_storage._costToFinish != nil}
+  /// Clears the value of `costToFinish`. Subsequent reads from it will return its default value.
+  package mutating func clearCostToFinish() {_uniqueStorage()._costToFinish = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -1004,6 +1033,25 @@ package nonisolated struct Ocr_V1_NodeStatus: @unchecked Sendable {
   package var hasWaitingShare: Bool {_storage._waitingShare != nil}
   /// Clears the value of `waitingShare`. Subsequent reads from it will return its default value.
   package mutating func clearWaitingShare() {_uniqueStorage()._waitingShare = nil}
+
+  /// Dollars; left out where the machine has no price.
+  package var costPerHour: Double {
+    get {_storage._costPerHour ?? 0}
+    set {_uniqueStorage()._costPerHour = newValue}
+  }
+  /// Returns true if `costPerHour` has been explicitly set.
+  package var hasCostPerHour: Bool {_storage._costPerHour != nil}
+  /// Clears the value of `costPerHour`. Subsequent reads from it will return its default value.
+  package mutating func clearCostPerHour() {_uniqueStorage()._costPerHour = nil}
+
+  package var costSoFar: Double {
+    get {_storage._costSoFar ?? 0}
+    set {_uniqueStorage()._costSoFar = newValue}
+  }
+  /// Returns true if `costSoFar` has been explicitly set.
+  package var hasCostSoFar: Bool {_storage._costSoFar != nil}
+  /// Clears the value of `costSoFar`. Subsequent reads from it will return its default value.
+  package mutating func clearCostSoFar() {_uniqueStorage()._costSoFar = nil}
 
   /// Images that came over the network (from other nodes, stores, web servers) since the start, and their bytes.
   package var fetchedImages: UInt64 {
@@ -3048,7 +3096,7 @@ nonisolated extension Ocr_V1_ClusterStatus: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WorkStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0\u{1}watches\0\u{2}\u{4}reused\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{1}cancelled\0\u{1}total\0\u{3}jobs_per_second\0\u{3}eta_seconds\0\u{1}duplicates\0\u{1}divergent\0\u{3}images_per_dollar\0\u{1}complete\0\u{3}unknown_shards\0\u{1}deferred\0\u{1}unreachable\0\u{1}watches\0\u{2}\u{4}reused\0\u{4}\u{a}cost_per_hour\0\u{3}cost_so_far\0\u{3}cost_to_finish\0")
 
   fileprivate class _StorageClass {
     var _pending: UInt64? = nil
@@ -3068,6 +3116,9 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _unreachable: UInt64? = nil
     var _reused: UInt64? = nil
     var _watches: UInt64? = nil
+    var _costPerHour: Double? = nil
+    var _costSoFar: Double? = nil
+    var _costToFinish: Double? = nil
 
       // This property is used as the initial default value for new instances of the type.
       // The type itself is protecting the reference to its storage via CoW semantics.
@@ -3095,6 +3146,9 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _unreachable = source._unreachable
       _reused = source._reused
       _watches = source._watches
+      _costPerHour = source._costPerHour
+      _costSoFar = source._costSoFar
+      _costToFinish = source._costToFinish
     }
   }
 
@@ -3130,6 +3184,9 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 15: try { try decoder.decodeSingularUInt64Field(value: &_storage._unreachable) }()
         case 16: try { try decoder.decodeSingularUInt64Field(value: &_storage._watches) }()
         case 20: try { try decoder.decodeSingularUInt64Field(value: &_storage._reused) }()
+        case 30: try { try decoder.decodeSingularDoubleField(value: &_storage._costPerHour) }()
+        case 31: try { try decoder.decodeSingularDoubleField(value: &_storage._costSoFar) }()
+        case 32: try { try decoder.decodeSingularDoubleField(value: &_storage._costToFinish) }()
         default: break
         }
       }
@@ -3193,6 +3250,15 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._reused {
         try visitor.visitSingularUInt64Field(value: v, fieldNumber: 20)
       } }()
+      try { if let v = _storage._costPerHour {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 30)
+      } }()
+      try { if let v = _storage._costSoFar {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 31)
+      } }()
+      try { if let v = _storage._costToFinish {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 32)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3219,6 +3285,9 @@ nonisolated extension Ocr_V1_WorkStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._unreachable != rhs_storage._unreachable {return false}
         if _storage._reused != rhs_storage._reused {return false}
         if _storage._watches != rhs_storage._watches {return false}
+        if _storage._costPerHour != rhs_storage._costPerHour {return false}
+        if _storage._costSoFar != rhs_storage._costSoFar {return false}
+        if _storage._costToFinish != rhs_storage._costToFinish {return false}
         return true
       }
       if !storagesAreEqual {return false}
@@ -3294,7 +3363,7 @@ nonisolated extension Ocr_V1_BatchStatus: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".NodeStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0\u{2}\u{9}reused\0\u{3}waiting_seconds\0\u{3}waiting_share\0\u{3}fetched_images\0\u{3}fetched_bytes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}name\0\u{1}address\0\u{1}version\0\u{1}state\0\u{1}boot\0\u{1}incarnation\0\u{3}age_seconds\0\u{1}zone\0\u{1}workers\0\u{1}busy\0\u{1}pending\0\u{1}running\0\u{1}done\0\u{1}failed\0\u{3}stolen_in\0\u{3}stolen_out\0\u{1}outbox\0\u{3}shards_primary\0\u{3}shards_held\0\u{3}jobs_per_second\0\u{3}rss_bytes\0\u{3}suspicions_refuted\0\u{3}drain_deadline\0\u{1}pid\0\u{3}uptime_seconds\0\u{1}paused\0\u{1}sandbox\0\u{1}languages\0\u{1}engine\0\u{1}slots\0\u{3}data_dir\0\u{3}dropped_datagrams\0\u{3}datagrams_blocked\0\u{3}seconds_to_drain\0\u{1}leased\0\u{1}ledger\0\u{3}refused_connections\0\u{3}malformed_requests\0\u{1}held\0\u{3}drain_reason\0\u{3}steal_answers\0\u{3}steal_ms_median\0\u{3}steal_ms_p99\0\u{4}\u{6}cloud_notice\0\u{1}stealing\0\u{2}\u{9}reused\0\u{3}waiting_seconds\0\u{3}waiting_share\0\u{3}fetched_images\0\u{3}fetched_bytes\0\u{4}\u{6}cost_per_hour\0\u{3}cost_so_far\0")
 
   fileprivate class _StorageClass {
     var _id: String = String()
@@ -3346,6 +3415,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
     var _reused: UInt64? = nil
     var _waitingSeconds: Double? = nil
     var _waitingShare: Double? = nil
+    var _costPerHour: Double? = nil
+    var _costSoFar: Double? = nil
     var _fetchedImages: UInt64? = nil
     var _fetchedBytes: UInt64? = nil
 
@@ -3407,6 +3478,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       _reused = source._reused
       _waitingSeconds = source._waitingSeconds
       _waitingShare = source._waitingShare
+      _costPerHour = source._costPerHour
+      _costSoFar = source._costSoFar
       _fetchedImages = source._fetchedImages
       _fetchedBytes = source._fetchedBytes
     }
@@ -3478,6 +3551,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         case 62: try { try decoder.decodeSingularDoubleField(value: &_storage._waitingShare) }()
         case 63: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedImages) }()
         case 64: try { try decoder.decodeSingularUInt64Field(value: &_storage._fetchedBytes) }()
+        case 70: try { try decoder.decodeSingularDoubleField(value: &_storage._costPerHour) }()
+        case 71: try { try decoder.decodeSingularDoubleField(value: &_storage._costSoFar) }()
         default: break
         }
       }
@@ -3643,6 +3718,12 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
       try { if let v = _storage._fetchedBytes {
         try visitor.visitSingularUInt64Field(value: v, fieldNumber: 64)
       } }()
+      try { if let v = _storage._costPerHour {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 70)
+      } }()
+      try { if let v = _storage._costSoFar {
+        try visitor.visitSingularDoubleField(value: v, fieldNumber: 71)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -3701,6 +3782,8 @@ nonisolated extension Ocr_V1_NodeStatus: SwiftProtobuf.Message, SwiftProtobuf._M
         if _storage._reused != rhs_storage._reused {return false}
         if _storage._waitingSeconds != rhs_storage._waitingSeconds {return false}
         if _storage._waitingShare != rhs_storage._waitingShare {return false}
+        if _storage._costPerHour != rhs_storage._costPerHour {return false}
+        if _storage._costSoFar != rhs_storage._costSoFar {return false}
         if _storage._fetchedImages != rhs_storage._fetchedImages {return false}
         if _storage._fetchedBytes != rhs_storage._fetchedBytes {return false}
         return true

@@ -176,6 +176,11 @@ package nonisolated struct Ocr_V1_LoadMessage: Sendable {
   /// Clears the value of `drainDeadlineSeconds`. Subsequent reads from it will return its default value.
   package mutating func clearDrainDeadlineSeconds() {self._drainDeadlineSeconds = nil}
 
+  /// Millionths of a dollar; 0 where nobody has said.
+  package var costPerHour: UInt64 = 0
+
+  package var costSoFar: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -550,7 +555,7 @@ nonisolated extension Ocr_V1_UpdateMessage: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_LoadMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LoadMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}boot\0\u{1}version\0\u{3}age_milliseconds\0\u{1}workers\0\u{1}busy\0\u{1}backlog\0\u{3}seconds_to_drain\0\u{3}is_refusing\0\u{3}is_draining\0\u{3}drain_deadline_seconds\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}boot\0\u{1}version\0\u{3}age_milliseconds\0\u{1}workers\0\u{1}busy\0\u{1}backlog\0\u{3}seconds_to_drain\0\u{3}is_refusing\0\u{3}is_draining\0\u{3}drain_deadline_seconds\0\u{3}cost_per_hour\0\u{3}cost_so_far\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -569,6 +574,8 @@ nonisolated extension Ocr_V1_LoadMessage: SwiftProtobuf.Message, SwiftProtobuf._
       case 9: try { try decoder.decodeSingularBoolField(value: &self.isRefusing) }()
       case 10: try { try decoder.decodeSingularBoolField(value: &self.isDraining) }()
       case 11: try { try decoder.decodeSingularUInt32Field(value: &self._drainDeadlineSeconds) }()
+      case 12: try { try decoder.decodeSingularUInt64Field(value: &self.costPerHour) }()
+      case 13: try { try decoder.decodeSingularUInt64Field(value: &self.costSoFar) }()
       default: break
       }
     }
@@ -612,6 +619,12 @@ nonisolated extension Ocr_V1_LoadMessage: SwiftProtobuf.Message, SwiftProtobuf._
     try { if let v = self._drainDeadlineSeconds {
       try visitor.visitSingularUInt32Field(value: v, fieldNumber: 11)
     } }()
+    if self.costPerHour != 0 {
+      try visitor.visitSingularUInt64Field(value: self.costPerHour, fieldNumber: 12)
+    }
+    if self.costSoFar != 0 {
+      try visitor.visitSingularUInt64Field(value: self.costSoFar, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -627,6 +640,8 @@ nonisolated extension Ocr_V1_LoadMessage: SwiftProtobuf.Message, SwiftProtobuf._
     if lhs.isRefusing != rhs.isRefusing {return false}
     if lhs.isDraining != rhs.isDraining {return false}
     if lhs._drainDeadlineSeconds != rhs._drainDeadlineSeconds {return false}
+    if lhs.costPerHour != rhs.costPerHour {return false}
+    if lhs.costSoFar != rhs.costSoFar {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -344,12 +344,33 @@ package nonisolated struct Ocr_V1_ReportResponse: Sendable {
   /// How the watches go that this node runs.
   package var watches: [Ocr_V1_WatchProgress] = []
 
+  /// What the machines cost of which the node has heard, those that are gone among them.
+  package var costs: [Ocr_V1_MachineCostMessage] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _node: Ocr_V1_NodeStatus? = nil
   fileprivate var _work: Ocr_V1_WorkStatus? = nil
+}
+
+package nonisolated struct Ocr_V1_MachineCostMessage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// 16 bytes.
+  package var node: Data = Data()
+
+  /// Millionths of a dollar.
+  package var perHour: UInt64 = 0
+
+  package var spent: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Ocr_V1_ReportBatch: Sendable {
@@ -1384,7 +1405,7 @@ nonisolated extension Ocr_V1_ReportRequest: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ReportResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0\u{3}primary_shards\0\u{3}replica_shards\0\u{3}synced_shards\0\u{3}stray_shards\0\u{3}batch_reports\0\u{1}watches\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{1}work\0\u{1}batches\0\u{3}primary_shards\0\u{3}replica_shards\0\u{3}synced_shards\0\u{3}stray_shards\0\u{3}batch_reports\0\u{1}watches\0\u{1}costs\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1401,6 +1422,7 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
       case 7: try { try decoder.decodeRepeatedFixed64Field(value: &self.strayShards) }()
       case 8: try { try decoder.decodeRepeatedMessageField(value: &self.batchReports) }()
       case 9: try { try decoder.decodeRepeatedMessageField(value: &self.watches) }()
+      case 10: try { try decoder.decodeRepeatedMessageField(value: &self.costs) }()
       default: break
       }
     }
@@ -1438,6 +1460,9 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
     if !self.watches.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.watches, fieldNumber: 9)
     }
+    if !self.costs.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.costs, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1451,6 +1476,47 @@ nonisolated extension Ocr_V1_ReportResponse: SwiftProtobuf.Message, SwiftProtobu
     if lhs.strayShards != rhs.strayShards {return false}
     if lhs.batchReports != rhs.batchReports {return false}
     if lhs.watches != rhs.watches {return false}
+    if lhs.costs != rhs.costs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_MachineCostMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".MachineCostMessage"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}per_hour\0\u{1}spent\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.node) }()
+      case 2: try { try decoder.decodeSingularUInt64Field(value: &self.perHour) }()
+      case 3: try { try decoder.decodeSingularUInt64Field(value: &self.spent) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.node.isEmpty {
+      try visitor.visitSingularBytesField(value: self.node, fieldNumber: 1)
+    }
+    if self.perHour != 0 {
+      try visitor.visitSingularUInt64Field(value: self.perHour, fieldNumber: 2)
+    }
+    if self.spent != 0 {
+      try visitor.visitSingularUInt64Field(value: self.spent, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_MachineCostMessage, rhs: Ocr_V1_MachineCostMessage) -> Bool {
+    if lhs.node != rhs.node {return false}
+    if lhs.perHour != rhs.perHour {return false}
+    if lhs.spent != rhs.spent {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
