@@ -187,6 +187,9 @@ extension ConfigurationKey {
             ConfigurationKey(
                 "ocr", "tessdata", .text(\.ocr.tessdata, .path(mayBeEmpty: true)), "directory of the language models"),
             ConfigurationKey(
+                "ocr", "tessdata_best", .text(\.ocr.bestTessdata, .path(mayBeEmpty: true)),
+                "directory of the slower, better models"),
+            ConfigurationKey(
                 "ocr", "language", .text(\.ocr.language, .language), "language of jobs that are submitted without one"),
             ConfigurationKey(
                 "ocr", "psm",

@@ -105,6 +105,8 @@ package struct NodeConfiguration: Hashable, Sendable {
     package struct Recognition: Hashable, Sendable {
         /// Directory of the `*.traineddata` files; empty takes `TESSDATA_PREFIX` or that of the installed Tesseract.
         package var tessdata = ""
+        /// Directory of the models of `tessdata_best`; empty looks for one beside those of `tessdata`.
+        package var bestTessdata = ""
         /// "eng", "deu+eng".
         package var language = "eng"
         /// 1, 3...13.

@@ -38,6 +38,14 @@ package enum ModelDirectory {
         return usualPlaces.lazy.compactMap(withModels).first
     }
 
+    /// The directory of the better models: `configured` if it is given, else `tessdata_best` beside the directory of the
+    /// others. Nil if there is none with a model in it.
+    package static func locateBest(configured: String?, beside directory: String) -> String? {
+        if let configured { return withModels(configured) }
+        let parent = directory.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        return withModels(parent + "/tessdata_best")
+    }
+
     /// `directory`, or the `tessdata` in it (what TESSDATA_PREFIX once meant), if it has models.
     private static func withModels(_ directory: String) -> String? {
         [directory, directory + "/tessdata"].first { !installed(in: $0).isEmpty }

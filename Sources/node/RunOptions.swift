@@ -173,7 +173,7 @@ package struct RunOptions: ParsableArguments {
             decoding: ProcessInfo.processInfo.hostName.utf8.prefix(Limits.memberLabelByteCount), as: UTF8.self)
     }
 
-    private static func workers(
+    static func workers(
         _ configuration: NodeConfiguration, slotCount: Int, tessdata: String
     ) -> WorkerPoolConfiguration {
         var workers = WorkerPoolConfiguration(slots: slotCount, tessdata: tessdata)

@@ -15,6 +15,33 @@ struct CommandResult {
         (try? JSONSerialization.jsonObject(with: Data(output.utf8))) as? [String: Any] ?? [:]
     }
 
+    /// Runs the binary and waits for its end.
+    ///
+    /// - Parameter files: a directory for what it reads and writes: files, not pipes, because a pipe that nobody reads would
+    ///   stop a command that prints much.
+    static func run(
+        _ words: [String], input: String = "", environment: [String: String] = [:], files: String
+    ) -> CommandResult {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: Places.binary)
+        process.arguments = words
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        let name = files + "/" + String(UInt64.random(in: 0 ..< .max), radix: 36)
+        for suffix in [".in", ".out", ".err"] {
+            _ = FileManager.default.createFile(
+                atPath: name + suffix, contents: suffix == ".in" ? Data(input.utf8) : nil)
+        }
+        process.standardInput = FileHandle(forReadingAtPath: name + ".in")
+        process.standardOutput = FileHandle(forWritingAtPath: name + ".out")
+        process.standardError = FileHandle(forWritingAtPath: name + ".err")
+        do { try process.run() } catch { return CommandResult(exitCode: -1, output: "", errors: "\(error)") }
+        process.waitUntilExit()
+        func text(_ suffix: String) -> String {
+            String(decoding: FileManager.default.contents(atPath: name + suffix) ?? Data(), as: UTF8.self)
+        }
+        return CommandResult(exitCode: process.terminationStatus, output: text(".out"), errors: text(".err"))
+    }
+
     /// JSON Lines.
     var lines: [[String: Any]] {
         output.split(separator: "\n").compactMap {
@@ -142,25 +169,8 @@ final class RunningNode {
     /// Runs a command of the binary against this node.
     @discardableResult
     func command(_ words: [String], input: String = "") -> CommandResult {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: Places.binary)
-        process.arguments = words + ["--data-dir", dataDirectory]
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        // Files, not pipes: a pipe that nobody reads would stop a command that prints much.
-        let name = directory + "/" + String(UInt64.random(in: 0 ..< .max), radix: 36)
-        for suffix in [".in", ".out", ".err"] {
-            _ = FileManager.default.createFile(
-                atPath: name + suffix, contents: suffix == ".in" ? Data(input.utf8) : nil)
-        }
-        process.standardInput = FileHandle(forReadingAtPath: name + ".in")
-        process.standardOutput = FileHandle(forWritingAtPath: name + ".out")
-        process.standardError = FileHandle(forWritingAtPath: name + ".err")
-        do { try process.run() } catch { return CommandResult(exitCode: -1, output: "", errors: "\(error)") }
-        process.waitUntilExit()
-        func text(_ suffix: String) -> String {
-            String(decoding: FileManager.default.contents(atPath: name + suffix) ?? Data(), as: UTF8.self)
-        }
-        return CommandResult(exitCode: process.terminationStatus, output: text(".out"), errors: text(".err"))
+        CommandResult.run(
+            words + ["--data-dir", dataDirectory], input: input, environment: environment, files: directory)
     }
 
     /// Looks again until the condition holds; a generous deadline, no race.

@@ -5,5 +5,5 @@ package let clientCommands: [any AsyncParsableCommand.Type] = [
     StatusCommand.self, SubmitCommand.self, WaitCommand.self, JobsCommand.self, ShowCommand.self, RetryCommand.self,
     CancelCommand.self, RelabelCommand.self, PauseCommand.self, ResumeCommand.self, BatchesCommand.self,
     BatchCommand.self,
-    WatchCommand.self, ExportCommand.self, SearchCommand.self, DrainCommand.self, KeysCommand.self,
+    WatchCommand.self, PlanCommand.self, ExportCommand.self, SearchCommand.self, DrainCommand.self, KeysCommand.self,
 ]
