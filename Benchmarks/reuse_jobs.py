@@ -12,6 +12,8 @@ from recognisers import Measured, OurNode
 # More CPU for an image than without it, at most.
 TARGET = 1.01
 LEAST_IMAGES = 100
+# Decoders of other formats do not take bytes behind the image's end.
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif"}
 
 
 def distinct_copies(images: list[Image], times: int, folder: Path) -> list[Image]:
@@ -39,9 +41,10 @@ def add_rows(settings: Settings, report: Report) -> None:
     try:
         tessdata = tessdata_folder()
         _, everything = load_images(settings, installed_languages(tessdata))
-        chosen = [image for image in within_budget(everything, settings.corpus_cpu_seconds) if image.language == "eng"]
+        chosen = [image for image in within_budget(everything, settings.corpus_cpu_seconds)
+                  if image.language == "eng" and image.path.suffix.lower() in SUFFIXES]
         if not chosen:
-            raise Unavailable("no image in English")
+            raise Unavailable("no image in English in a format that takes bytes behind its end")
         with Scratch() as scratch:
             images = distinct_copies(chosen, -(-LEAST_IMAGES // len(chosen)), scratch / "set")
             warm_page_cache(images, tessdata)
