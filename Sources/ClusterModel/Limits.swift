@@ -120,6 +120,8 @@ package enum Limits {
     package static let sourceFetchCount = 8
     /// Images that are open or being fetched ahead of their jobs.
     package static let prefetchedSourceCount = 256
+    /// How long an image is kept whose job was given back before its slot took it, unless its memory is needed.
+    package static let keptSourceNanoseconds: UInt64 = 30_000_000_000
     /// Files that are offered to another node in one message.
     package static let spoolOfferCount = 256
     /// Files that one node sends for spooling at the same time.
