@@ -55,6 +55,7 @@ let package = Package(
             name: "Ledger",
             dependencies: [
                 "ClusterModel",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
@@ -62,7 +63,7 @@ let package = Package(
         .target(
             name: "Wire",
             dependencies: [
-                "ClusterModel",
+                "CZstandard", "ClusterModel",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
@@ -133,6 +134,7 @@ let package = Package(
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
         .target(name: "CFolderFacts"),
+        .target(name: "CZstandard", linkerSettings: [.linkedLibrary("zstd")]),
         .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
         .target(
             name: "Submission", dependencies: ["CFolderFacts", "CInflate", "ClusterModel"], swiftSettings: strict),

@@ -16,6 +16,8 @@ package enum Limits {
     package static let failureDetailByteCount = 500
     /// Largest encoded result of one job.
     package static let resultByteCount = 16 << 20
+    /// Largest output of one job (hOCR, ALTO, …) before it is compressed.
+    package static let outputByteCount = 64 << 20
     /// Entries in one submission chunk.
     package static let submissionChunkCount = 1_000
     /// Inputs that one step takes into one transaction.
