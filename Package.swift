@@ -134,11 +134,15 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "CFolderFacts"),
         .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
+        .target(name: "CZstandard", linkerSettings: [.linkedLibrary("zstd")]),
         .target(
             name: "Submission", dependencies: ["CFolderFacts", "CInflate", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
-            dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: [
+                "CZstandard", "ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "node",

@@ -11,6 +11,7 @@ import Testing
         "ClusterModel": [],
         "CMemoryFile": [],
         "CInflate": [],
+        "CZstandard": [],
         "Wire": ["ClusterModel"],
         "Membership": ["ClusterModel"],
         "Coordination": ["ClusterModel"],
@@ -24,7 +25,7 @@ import Testing
         "ObjectStorage": ["ClusterModel", "CloudMetadata"],
         "ImageSources": ["ClusterModel", "CMemoryFile"],
         "Submission": ["CFolderFacts", "CInflate", "ClusterModel"],
-        "Results": ["ClusterModel", "Ledger", "Wire"],
+        "Results": ["CZstandard", "ClusterModel", "Ledger", "Wire"],
         "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [
             "ClusterModel", "Wire", "Membership", "Coordination", "Ledger", "OCR", "CTesseract", "WorkerPool",
