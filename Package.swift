@@ -133,14 +133,16 @@ let package = Package(
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
         .target(name: "CFolderFacts"),
+        .target(name: "CFolderSync"),
         .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
+        .target(name: "CQpdf", linkerSettings: [.linkedLibrary("qpdf")]),
         .target(name: "CZstandard", linkerSettings: [.linkedLibrary("zstd")]),
         .target(
             name: "Submission", dependencies: ["CFolderFacts", "CInflate", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
             dependencies: [
-                "CZstandard", "ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift"),
+                "CFolderSync", "CQpdf", "CZstandard", "ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: strict),
