@@ -286,7 +286,7 @@ let package = Package(
             dependencies: [
                 "CloudMetadata", "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership",
                 "MetadataFixture", "NodeRuntime", "ObjectStorage", "PageFiles", "Results", "Transport", "Wire",
-                "bare-loop", "node",
+                "bare-loop", "bench-cluster", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

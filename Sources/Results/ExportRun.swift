@@ -24,11 +24,7 @@ package final class ExportRun {
         self.plan = plan
         self.facts = facts
         state = resuming ?? ExportState(identity: ExportIdentity(plan, facts))
-        let isInside = plan.format.tree != nil
-        if !isInside, let path = plan.beside(".failures.jsonl") ?? plan.failuresPath {
-            scratch = nil
-            failures = try FailureList(path: path, keeping: state.failuresByteCount)
-        } else if let path = plan.beside(".failures.jsonl") {
+        if let path = plan.beside(".failures.jsonl") ?? plan.failuresPath {
             scratch = nil
             failures = try FailureList(path: path, keeping: state.failuresByteCount)
         } else {
@@ -133,10 +129,10 @@ package final class ExportRun {
 }
 
 /// A folder in the system's place for temporary files, removed with it.
-final class ScratchFolder {
-    let path: [UInt8]
+package final class ScratchFolder {
+    package let path: [UInt8]
 
-    init() throws(ExportError) {
+    package init() throws(ExportError) {
         let place = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var template = Array("\(place)/node-export-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw .system("no temporary folder can be made in \(place)") }

@@ -53,6 +53,9 @@ package struct ExportCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Where the failures of an export to standard output go.", valueName: "file"))
     package var failures: String?
 
+    @Flag(help: "To s3://: an object for each file of a folder instead of one tar.")
+    package var unpacked = false
+
     @Flag(help: "Accept an export that lacks jobs.")
     package var partial = false
 
@@ -65,6 +68,9 @@ package struct ExportCommand: AsyncParsableCommand {
         }
         if let compress, compress != "zstd" { throw ValidationError("'\(compress)' is no compression; there is zstd.") }
         if compress != nil, format == .sqlite { throw ValidationError("A database is not compressed.") }
+        if unpacked, format.tree == nil || !(output?.hasPrefix("s3://") ?? false) {
+            throw ValidationError("--unpacked is for a folder that goes to s3://.")
+        }
         if index != nil, format != .opensearch { throw ValidationError("--index is for --format opensearch.") }
         if let index, index != ExportFormat.indexName(index) {
             throw ValidationError(
@@ -77,7 +83,7 @@ package struct ExportCommand: AsyncParsableCommand {
             let plan = try plan()
             let missing: UInt64
             if let output, output.hasPrefix("s3://") {
-                throw CommandFailure("an export to s3:// is not in this version", exitCode: 3)
+                missing = try await upload(plan, to: output)
             } else {
                 missing = try await transfer(plan)
             }
@@ -104,7 +110,7 @@ package struct ExportCommand: AsyncParsableCommand {
         var plan = ExportPlan(format: format, path: path)
         plan.isCompressed = compress == "zstd" || (name.hasSuffix(".zst") && format != .sqlite)
         let isArchive = name.hasSuffix(".tar") || name.hasSuffix(".tar.zst") || isRemote
-        plan.isPacked = format.tree != nil && isArchive
+        plan.isPacked = format.tree != nil && isArchive && !unpacked
         if plan.isCompressed, format.tree != nil, !plan.isPacked {
             throw CommandFailure(
                 "a folder is not compressed", hint: "an archive is: -o \(name.isEmpty ? "NAME" : name).tar.zst",
