@@ -135,7 +135,7 @@ struct ExportTests {
         #expect(try await s3.openUploads(S3Location(bucket: "out", key: Array("lef".utf8))).isEmpty)
         try await left.abandon()
         #expect(try await s3.openUploads(place).isEmpty)
-        #expect(!(try moto.aws("s3", "ls", "s3://out").contains("left")))
+        #expect(!(try moto.aws("s3", "ls", "--recursive", "s3://out").contains("left")))
         try await client.shutDown()
     }
 }
