@@ -142,7 +142,8 @@ let package = Package(
         .target(
             name: "Results",
             dependencies: [
-                "CFolderSync", "CQpdf", "CZstandard", "ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift"),
+                "CFolderSync", "CQpdf", "CZstandard", "ClusterModel", "Wire",
+                .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: strict),
