@@ -5,11 +5,11 @@
 set -euo pipefail
 
 build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev libpoppler-cpp-dev zlib1g-dev libzstd-dev
-    tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra)
+    libqpdf-dev tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra)
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 test)
-    wanted=("${build[@]}" gzip iproute2 jq libxml2-utils nftables poppler-utils python3 python3-venv qpdf sqlite3)
+    wanted=("${build[@]}" gzip iproute2 jq libxml2-utils nftables poppler-utils python3 python3-venv qpdf sqlite3 zstd)
     for language in spa frk ita nld lat heb ara hin jpn chi-sim por script-frak; do
         wanted+=("tesseract-ocr-$language")
     done
@@ -77,14 +77,14 @@ finish() {
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     # Elsewhere the libraries may well be there under other names: only what the compiler would miss is an error.
-    if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4 poppler-cpp libzstd; then
-        echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3, libtiff, poppler and zstd were found" >&2
+    if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4 poppler-cpp libzstd libqpdf; then
+        echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3, libtiff, poppler, zstd and qpdf were found" >&2
         finish
     fi
     cat >&2 <<END
 install-packages: this script knows apt-get only. Install what this system calls:
   ${wanted[*]} pkg-config
-  (headers of tesseract, leptonica, sqlite3, libtiff, poppler-cpp and zstd; language models of tesseract)
+  (headers of tesseract, leptonica, sqlite3, libtiff, poppler-cpp, zstd and qpdf; language models of tesseract)
 END
     exit 1
 fi

@@ -1,6 +1,6 @@
 #include "CZstandard.h"
 
-#include <zstd.h>
+_Bool zstandard_failed(size_t code) { return ZSTD_isError(code) != 0; }
 
 // Fixed: the same bytes are packed to the same bytes by the same library.
 enum { level = 3 };

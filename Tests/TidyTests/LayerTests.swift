@@ -11,6 +11,8 @@ import Testing
         "ClusterModel": [],
         "CMemoryFile": [],
         "CInflate": [],
+        "CFolderSync": [],
+        "CQpdf": [],
         "CZstandard": [],
         "Wire": ["CZstandard", "ClusterModel"],
         "Membership": ["ClusterModel"],
@@ -25,7 +27,7 @@ import Testing
         "ObjectStorage": ["ClusterModel", "CloudMetadata"],
         "ImageSources": ["ClusterModel", "CMemoryFile"],
         "Submission": ["CFolderFacts", "CInflate", "ClusterModel"],
-        "Results": ["ClusterModel", "Ledger", "Wire"],
+        "Results": ["CFolderSync", "CQpdf", "CZstandard", "ClusterModel", "Ledger", "Wire"],
         "ClusterConfiguration": ["ClusterModel"],
         "NodeRuntime": [
             "ClusterModel", "Wire", "Membership", "Coordination", "Ledger", "OCR", "CTesseract", "WorkerPool",

@@ -1,10 +1,15 @@
-// Zstandard in one call each way: zstd's macros and error codes are not for Swift.
+// Zstandard: its streams as the system's libzstd has them, and whole frames in one call each way; zstd's macros and error
+// codes are not for Swift.
 
 #ifndef CZSTANDARD_H
 #define CZSTANDARD_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <zstd.h>
+
+// Whether a returned size is an error; ZSTD_isError for callers that take no integer as a condition.
+_Bool zstandard_failed(size_t code);
 
 // Most bytes that `byte_count` bytes become.
 size_t zstandard_bound(size_t byte_count);
