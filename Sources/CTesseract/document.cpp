@@ -72,10 +72,6 @@ bool forget_date(std::string &bytes) {
 }  // namespace
 
 void ocr::add_page(tesseract::TessBaseAPI &api, ocr_document &document) {
-    // leptonica writes a temporary file to compress two-valued pixels as a fax does, and the worker may write none. Those
-    // of a PNG are deflated instead, in memory.
-    Pix *image = api.GetInputImage();
-    if (image != nullptr && pixGetDepth(image) == 1) pixSetInputFormat(image, IFF_PNG);
     // "-": not the name of a file from which the image could be taken instead.
     api.SetInputName("-");
     const bool is_added = document.renderer != nullptr && document.renderer->AddImage(&api);
@@ -86,6 +82,24 @@ void ocr::add_page(tesseract::TessBaseAPI &api, ocr_document &document) {
 }
 
 extern "C" {
+
+// Takes the place of leptonica's function of this name for Tesseract's renderer (the program's own symbols come before those
+// of shared libraries). That one writes temporary files to compress a photograph as JPEG and two-valued pixels as a fax
+// does, and the worker may write none: here both stay in memory, and two-valued pixels are deflated.
+l_ok l_generateCIDataForPdf(const char *, PIX *pix, l_int32 quality, L_COMP_DATA **pcid) {
+    *pcid = nullptr;
+    if (pix == nullptr) return 1;
+    const l_int32 depth = pixGetDepth(pix);
+    if (pixGetColormap(pix) != nullptr || (depth != 8 && depth != 32)) {
+        return pixGenerateCIData(pix, L_FLATE_ENCODE, 0, 0, pcid);
+    }
+    l_uint8 *bytes = nullptr;
+    size_t count = 0;
+    if (pixWriteMemJpeg(&bytes, &count, pix, quality, 0) != 0) return 1;
+    // Owns the bytes from here on.
+    *pcid = l_generateJpegDataMem(bytes, count, 0);
+    return *pcid == nullptr;
+}
 
 ocr_document *ocr_document_create(const char *directory, size_t byte_limit, char *error, size_t capacity) {
     const char *message = "no memory for a PDF";

@@ -16,8 +16,10 @@ struct OutputsTests {
 
     @Test func `every output comes out of the sandbox, of grey, colour and two-valued scans`() throws {
         let node = try RunningNode()
-        let scans = ["eng_keystone.png", "eng_two_pages.tif", "mul_eurotext.tif", "zxx_blank.tif"]
-            .map { samples + "/" + $0 }
+        let scans = [
+            "eng_keystone.png", "eng_two_pages.tif", "mul_eurotext.tif", "zxx_blank.tif", "eng_test.webp",
+            "fra_typed_journal_1914.jpg",
+        ].map { samples + "/" + $0 }
         let submitted = node.command(
             ["submit", "--batch", "o", "--outputs", "pdf,words,tsv,alto,hocr,hocr", "--language", "eng"] + scans)
         #expect(submitted.exitCode == 0, "\(submitted.errors)")
