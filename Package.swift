@@ -55,6 +55,7 @@ let package = Package(
             name: "Ledger",
             dependencies: [
                 "ClusterModel",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
@@ -62,7 +63,7 @@ let package = Package(
         .target(
             name: "Wire",
             dependencies: [
-                "ClusterModel",
+                "CZstandard", "ClusterModel",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
@@ -133,12 +134,19 @@ let package = Package(
             dependencies: ["ClusterModel", .product(name: "TOMLKit", package: "TOMLKit")],
             swiftSettings: strict),
         .target(name: "CFolderFacts"),
+        .target(name: "CFolderSync"),
         .target(name: "CInflate", linkerSettings: [.linkedLibrary("z")]),
+        .target(name: "CQpdf", linkerSettings: [.linkedLibrary("qpdf")]),
+        .target(name: "CZstandard", linkerSettings: [.linkedLibrary("zstd")]),
         .target(
             name: "Submission", dependencies: ["CFolderFacts", "CInflate", "ClusterModel"], swiftSettings: strict),
         .target(
             name: "Results",
-            dependencies: ["ClusterModel", "Wire", .product(name: "GRDB", package: "GRDB.swift")],
+            dependencies: [
+                "CFolderSync", "CQpdf", "CZstandard", "ClusterModel", "Wire",
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "node",
@@ -280,7 +288,7 @@ let package = Package(
             dependencies: [
                 "CloudMetadata", "ClusterModel", "ClusterConfiguration", "ImageSources", "Membership",
                 "MetadataFixture", "NodeRuntime", "ObjectStorage", "PageFiles", "Results", "Transport", "Wire",
-                "bare-loop", "node",
+                "bare-loop", "bench-cluster", "node",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

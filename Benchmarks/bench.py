@@ -1,6 +1,6 @@
 """Measures the product against other ways to do the same, and prints one table of ratios with their targets.
 
-    Benchmarks/run.sh [--only images,smallest,engine,cluster,submit,pages,s3] [FOLDER]
+    Benchmarks/run.sh [--only images,smallest,engine,cluster,submit,pages,s3,reuse] [FOLDER]
 
 FOLDER holds the images (default ../shared/corpus, else Samples). Settings come from the environment, see
 docs/benchmarks.md.
@@ -18,6 +18,7 @@ from pathlib import Path
 import cluster_jobs
 import engine_jobs
 import page_jobs
+import reuse_jobs
 import s3_jobs
 import submit_lines
 from harness import (ROOT, Failed, Report, Row, Scratch, Settings, Unavailable, exit_on_signals, machine_facts, median,
@@ -146,7 +147,7 @@ def add_image_rows(settings: Settings, report: Report, parts: list[str]) -> None
             report.notes.append(f"{label}: the shortest run took {shortest:.1f} s, less than asked for")
 
 
-PARTS = ["images", "smallest", "engine", "cluster", "submit", "pages", "s3"]
+PARTS = ["images", "smallest", "engine", "cluster", "submit", "pages", "s3", "reuse"]
 
 
 def main() -> int:
@@ -178,6 +179,8 @@ def main() -> int:
         page_jobs.add_rows(settings, report)
     if "s3" in parts:
         s3_jobs.add_rows(settings, report)
+    if "reuse" in parts:
+        reuse_jobs.add_rows(settings, report)
     text = report.markdown(facts)
     print(text, end="", flush=True)
     target = ROOT / ".build" / "bench.md"

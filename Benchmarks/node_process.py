@@ -20,8 +20,10 @@ class Node:
     """`with Node(...) as node`: a running, idle node. It runs in the foreground, so that its process id is known."""
 
     def __init__(self, settings: Settings, workers: int, tessdata: str | None = None,
-                 start_limit_seconds: float = 60) -> None:
+                 start_limit_seconds: float = 60, reuses: bool = False) -> None:
         self.settings, self.workers = settings, workers
+        # Sets hold copies of images: with reuse, most of a run would be answers that are there already.
+        self.reuses = reuses
         self.binary = product_binary(settings, "node")
         self.start_limit_seconds = start_limit_seconds
         self.environment = recogniser_environment()
@@ -36,6 +38,7 @@ class Node:
         self.folder = self.scratch.__enter__()
         self.data = self.folder / "d"
         self.log = tempfile.TemporaryFile()
+        (self.folder / "cluster.conf").write_text(f'[work]\nreuse = "{"on" if self.reuses else "off"}"\n')
         try:
             self._start(["--listen", f"127.0.0.1:{free_port()}"])
         except BaseException:
@@ -51,7 +54,7 @@ class Node:
 
     def _start(self, flags: list[str]) -> None:
         begin = time.monotonic()
-        # Its own folder as working directory: no cluster.conf of the checkout is picked up.
+        # Its own folder as working directory: its cluster.conf is picked up, and none of the checkout.
         self.process = spawn([self.binary, "start", "--data-dir", str(self.data), "--workers", str(self.workers),
                               *flags],
                              cwd=self.folder, env=self.environment, stdout=self.log, stderr=self.log,

@@ -136,7 +136,8 @@ def measure(settings: Settings, kind: str, content: bytes) -> tuple[float, float
         # Each worker loads its model before it is measured.
         for number in range(NODES):
             warm = cluster.folder / f"warm{number}.pdf"
-            warm.write_bytes(pdf(8))
+            # Not the same file: the second node would take over the text of the first.
+            warm.write_bytes(pdf(8, 3 + number))
             cluster.command(number, "submit", str(warm), "--batch", f"warm{number}")
         for number in range(NODES):
             cluster.command(number, "wait", "--batch", f"warm{number}")

@@ -91,8 +91,7 @@ def add_rows(settings: Settings, report: Report) -> None:
         with Scratch() as scratch:
             folder = scratch / "objects"
             folder.mkdir()
-            # At the end of a batch a job may be given to a slot that is free sooner, and is fetched once more: few images
-            # would show little else.
+            # The first images of a run are waited for: few would show little else.
             chosen *= -(-LEAST_IMAGES // len(chosen))
             for index, image in enumerate(chosen):
                 shutil.copyfile(image.path, folder / f"{index:05d}{image.path.suffix}")

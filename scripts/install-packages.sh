@@ -4,12 +4,12 @@
 # Debian and Ubuntu only; says what it installs. Where it may not install, it prints the command and ends with 1.
 set -euo pipefail
 
-build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev libpoppler-cpp-dev zlib1g-dev
-    tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra)
+build=(libtesseract-dev libleptonica-dev libsqlite3-dev libtiff-dev libpoppler-cpp-dev zlib1g-dev libzstd-dev
+    libqpdf-dev tesseract-ocr-eng tesseract-ocr-deu tesseract-ocr-fra)
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 test)
-    wanted=("${build[@]}" gzip iproute2 jq nftables python3 python3-venv sqlite3)
+    wanted=("${build[@]}" gzip iproute2 jq libxml2-utils nftables poppler-utils python3 python3-venv qpdf sqlite3 zstd)
     for language in spa frk ita nld lat heb ara hin jpn chi-sim por script-frak; do
         wanted+=("tesseract-ocr-$language")
     done
@@ -55,23 +55,36 @@ install_moto() {
         echo "install-packages: moto and awscli cannot be had here; tests with the S3 API are skipped" >&2
     fi
 }
+# The checker of hOCR that tests ask, in .build/hocr-tools where it is not installed. Without it they are skipped, and say so.
+install_hocr_tools() {
+    local target
+    target="$(cd "$(dirname "$0")/.." && pwd)/.build/hocr-tools"
+    if command -v hocr-check >/dev/null || [ -x "$target/bin/hocr-check" ]; then return 0; fi
+    if ! python3 -m venv "$target" || ! "$target/bin/pip" install --quiet hocr-tools; then
+        rm -rf "$target"
+        echo "install-packages: hocr-tools cannot be had here; tests with hocr-check are skipped" >&2
+    fi
+}
 group=$1
 finish() {
     if [ "$group" = bench-membership ]; then unpack_serf; fi
-    if [ "$group" = test ]; then install_moto; fi
+    if [ "$group" = test ]; then
+        install_moto
+        install_hocr_tools
+    fi
     exit 0
 }
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     # Elsewhere the libraries may well be there under other names: only what the compiler would miss is an error.
-    if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4 poppler-cpp; then
-        echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3, libtiff and poppler were found" >&2
+    if command -v pkg-config >/dev/null && pkg-config --exists tesseract lept sqlite3 libtiff-4 poppler-cpp libzstd libqpdf; then
+        echo "install-packages: not Debian or Ubuntu; tesseract, leptonica, sqlite3, libtiff, poppler, zstd and qpdf were found" >&2
         finish
     fi
     cat >&2 <<END
 install-packages: this script knows apt-get only. Install what this system calls:
   ${wanted[*]} pkg-config
-  (headers of tesseract, leptonica, sqlite3, libtiff and poppler-cpp; language models of tesseract)
+  (headers of tesseract, leptonica, sqlite3, libtiff, poppler-cpp, zstd and qpdf; language models of tesseract)
 END
     exit 1
 fi

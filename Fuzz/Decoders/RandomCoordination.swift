@@ -104,11 +104,17 @@ extension SeededGenerator {
         let result = JobResult(
             pages: pages, sourceSHA256: (0..<32).map { _ in UInt8.random(in: 0...255, using: &self) },
             engine: "tesseract 5.3.0", models: "deu:1a2b3c4d", profileDigest: "0123456789abcdef", node: node(),
-            milliseconds: count(0...100_000))
+            milliseconds: count(0...100_000), outputs: outputs())
         do {
             return try ResultCodec.encode(result)
         } catch {
             preconditionFailure("a random result cannot be encoded: \(error)")
+        }
+    }
+
+    private mutating func outputs() -> [OutputBody] {
+        Profile.Output.allCases.filter { $0 != .text && isLucky() }.map { kind in
+            OutputBody(kind: kind, bytes: (0..<count(0...200)).map { UInt8(truncatingIfNeeded: $0) })
         }
     }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "CTesseract.h"
+#include "outputs.h"
 
 struct ocr_engine {
     tesseract::TessBaseAPI api;
@@ -27,13 +28,6 @@ const char *const no_such_file = "/nonexistent/config";
 
 void copy_text(const std::string &text, char *buffer, size_t capacity) {
     if (capacity > 0) std::snprintf(buffer, capacity, "%s", text.c_str());
-}
-
-bool is_blank(const char *text) {
-    for (; *text != 0; text++) {
-        if (*text != ' ' && *text != '\n' && *text != '\t' && *text != '\r' && *text != '\f') return false;
-    }
-    return true;
 }
 
 char *copied(const char *text) {
@@ -53,7 +47,7 @@ void collect(tesseract::TessBaseAPI &api, ocr_page &page) {
             if (words->Empty(tesseract::RIL_WORD)) continue;
             has_word = true;
             const std::unique_ptr<const char[]> text(words->GetUTF8Text(tesseract::RIL_WORD));
-            if (text == nullptr || is_blank(text.get())) continue;
+            if (text == nullptr || ocr::is_blank(text.get())) continue;
             page.word_count += 1;
             page.confidence_sum += words->Confidence(tesseract::RIL_WORD);
         } while (words->Next(tesseract::RIL_WORD));
@@ -62,6 +56,23 @@ void collect(tesseract::TessBaseAPI &api, ocr_page &page) {
     if (has_word) text.reset(api.GetUTF8Text());
     page.text = copied(text != nullptr ? text.get() : "");
     page.status = page.text != nullptr ? OCR_STATUS_DONE : OCR_STATUS_OUT_OF_MEMORY;
+}
+
+// A copy of an output; the page has failed where there is none.
+char *kept(const std::string &text, ocr_page &page) {
+    char *copy = copied(text.c_str());
+    if (copy == nullptr) page.status = OCR_STATUS_OUT_OF_MEMORY;
+    return copy;
+}
+
+// What is wanted besides the text, after `collect`.
+void collect_outputs(
+    tesseract::TessBaseAPI &api, int number, unsigned outputs, ocr_document *document, ocr_page &page) {
+    if (outputs & OCR_OUTPUT_HOCR) page.hocr = kept(ocr::hocr(api, number), page);
+    if (outputs & OCR_OUTPUT_ALTO) page.alto = kept(ocr::alto(api, number), page);
+    if (outputs & OCR_OUTPUT_TSV) page.tsv = kept(ocr::tsv(api, number), page);
+    if (outputs & OCR_OUTPUT_WORDS) page.words = kept(ocr::words(api), page);
+    if (document != nullptr) ocr::add_page(api, *document);
 }
 
 }  // namespace
@@ -130,7 +141,8 @@ void ocr_engine_languages(const ocr_engine *engine, char *buffer, size_t capacit
 }
 
 void ocr_engine_recognise(
-    ocr_engine *engine, ocr_image *image, int mode, int resolution, int deadline_milliseconds, ocr_page *page) {
+    ocr_engine *engine, ocr_image *image, int mode, int resolution, int deadline_milliseconds, int number,
+    unsigned outputs, ocr_document *document, ocr_page *page) {
     *page = ocr_page{};
     page->status = OCR_STATUS_FAILED;
     Pix *pix = reinterpret_cast<Pix *>(image);
@@ -148,6 +160,7 @@ void ocr_engine_recognise(
         monitor.set_deadline_msecs(deadline_milliseconds > 0 ? deadline_milliseconds : 1);
         if (api.Recognize(&monitor) == 0) {
             collect(api, *page);
+            collect_outputs(api, number, outputs, document, *page);
         } else if (monitor.deadline_exceeded()) {
             page->status = OCR_STATUS_TIMEOUT;
         } else {
@@ -169,8 +182,10 @@ void ocr_engine_recognise(
 }
 
 void ocr_page_free(ocr_page *page) {
-    std::free(page->text);
-    page->text = nullptr;
+    for (char **text : {&page->text, &page->hocr, &page->alto, &page->tsv, &page->words}) {
+        std::free(*text);
+        *text = nullptr;
+    }
 }
 
 }  // extern "C"

@@ -13,6 +13,12 @@ package struct ExportPosition: Hashable, Comparable, Sendable {
         key = record.key
     }
 
+    package init(source: SourceReference, pages: PageRange, key: JobKey) {
+        self.source = source
+        self.pages = pages
+        self.key = key
+    }
+
     package static func < (left: ExportPosition, right: ExportPosition) -> Bool {
         if left.source != right.source { return left.source < right.source }
         if left.pages != right.pages { return left.pages < right.pages }

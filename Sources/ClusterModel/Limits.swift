@@ -16,6 +16,8 @@ package enum Limits {
     package static let failureDetailByteCount = 500
     /// Largest encoded result of one job.
     package static let resultByteCount = 16 << 20
+    /// Largest output of one job (hOCR, ALTO, …) before it is compressed.
+    package static let outputByteCount = 64 << 20
     /// Entries in one submission chunk.
     package static let submissionChunkCount = 1_000
     /// Inputs that one step takes into one transaction.
@@ -120,6 +122,8 @@ package enum Limits {
     package static let sourceFetchCount = 8
     /// Images that are open or being fetched ahead of their jobs.
     package static let prefetchedSourceCount = 256
+    /// How long an image is kept whose job was given back before its slot took it, unless its memory is needed.
+    package static let keptSourceNanoseconds: UInt64 = 30_000_000_000
     /// Files that are offered to another node in one message.
     package static let spoolOfferCount = 256
     /// Files that one node sends for spooling at the same time.

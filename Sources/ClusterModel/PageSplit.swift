@@ -28,6 +28,12 @@ package enum PageSplit {
         }
     }
 
+    /// The ranges of further jobs that a file of another length may have had, beyond those that one of so many pages has, in
+    /// order. Those of files with so many more pages that their parts are larger are not among them.
+    package static func partsBeyond(pageCount: Int) -> ArraySlice<PageRange> {
+        possibleParts(of: partPageCount(pageCount: pageCount)).dropFirst(furtherParts(pageCount: pageCount).count)
+    }
+
     /// The pages of the job that was submitted: the first part of a split file, all pages of another.
     package static func firstPart(pageCount: Int) -> PageRange {
         isSplit(pageCount: pageCount) ? .pages(first: 1, last: partPageCount(pageCount: pageCount)) : .all

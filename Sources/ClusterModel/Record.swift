@@ -82,7 +82,7 @@ package struct Record: Hashable, Sendable {
     package var runner: NodeID?
     /// Attempts of this epoch that ended in a transient failure.
     package var failures: UInt32
-    /// The latest attempt of this epoch that failed.
+    /// The latest attempt of this epoch that failed; of a cancelled job, with attempt 0, why it was cancelled.
     package var lastFailure: AttemptFailure?
     /// Digest of the result; set exactly when the outcome is `done`.
     package var resultDigest: Bits128?
@@ -121,8 +121,15 @@ package struct Record: Hashable, Sendable {
         hasOpenAttempt ? attempts - max(failures, lastFailure?.attempt ?? 0) : 0
     }
 
-    /// The reason that users see: that of a failed job, or of the latest failed attempt of one that is pending.
-    package var reason: Failure? { outcome == .failed || outcome == .pending ? lastFailure?.failure : nil }
+    /// The reason that users see: that of a failed job, of the latest failed attempt of one that is pending, or why one was
+    /// cancelled without anybody asking for it.
+    package var reason: Failure? {
+        switch outcome {
+        case .failed, .pending: lastFailure?.failure
+        case .cancelled: lastFailure?.attempt == 0 ? lastFailure?.failure : nil
+        case .done: nil
+        }
+    }
 }
 
 extension Record {

@@ -85,7 +85,7 @@ extension Coordinator {
         }
         for (primary, part) in others.sorted(by: { $0.key < $1.key }) {
             // Remembered first: the sources can be read through this node from then on.
-            try ledger.noteOrigin(of: part.map(\.key), batch: id)
+            try ledger.noteOrigin(of: part.filter { !$0.isBeyondEnd }.map(\.key), batch: id)
             let number = takeNumber()
             pending.parts[number] = PendingSubmission.Part(entries: part, primary: primary)
             send(.admit(AdmitRequest(number: number, batch: batch, entries: part)), to: primary, &effects)
@@ -195,12 +195,12 @@ extension Coordinator {
         var owed: [NodeID: [JobKey: Int64]] = [:]
         var shards = ShardSet(layout: layout)
         for entry in entries where entry.specification.batch == batch.id {
-            var record = Record(key: entry.key, specification: entry.specification)
+            var record = Record(key: entry.key, specification: entry.specification, epoch: entry.fileEpoch)
+            let existing = try ledger.record(entry.key)
+            if existing == nil, entry.isBeyondEnd { continue }
             shards.insert(layout.shard(of: entry.key))
-            if let existing = try ledger.record(entry.key) {
-                guard let before = existing.specification.fingerprint,
-                    let after = entry.specification.fingerprint, after.isOther(than: before)
-                else {
+            if let existing {
+                guard let epoch = Self.nextEpoch(of: existing, for: entry) else {
                     admission.known += 1
                     // Admitted a moment ago, here or by a primary that is gone, and the answer was lost: who has it is
                     // not known. What has ended was owed by whoever ended it, but a replica that has come lately
@@ -217,7 +217,8 @@ extension Coordinator {
                     }
                     continue
                 }
-                record.epoch = existing.epoch + 1
+                record.epoch = epoch
+                if entry.isBeyondEnd { withdraw(&record) }
                 admission.changed += 1
             } else {
                 admission.new += 1
@@ -236,6 +237,32 @@ extension Coordinator {
         } else {
             admissions.append(pending)
         }
+    }
+
+    /// The epoch in which a known job begins anew as it is submitted now; nil when it stays as it is.
+    private static func nextEpoch(of existing: Record, for entry: Submission) -> UInt32? {
+        if let before = existing.specification.fingerprint, let after = entry.specification.fingerprint,
+            after.isOther(than: before)
+        {
+            return max(existing.epoch + 1, entry.fileEpoch)
+        }
+        // A part that was made of the file as it was before somebody gave it another language.
+        let isOutdated =
+            existing.epoch < entry.fileEpoch && existing.specification.language != entry.specification.language
+        return isOutdated && !entry.isBeyondEnd ? entry.fileEpoch : nil
+    }
+
+    /// Makes a record of one whose pages the file does not have any more. It knows the file's new version, so that the pages
+    /// begin anew when the file becomes what it was.
+    private mutating func withdraw(_ record: inout Record) {
+        record.outcome = .cancelled
+        record.lastFailure = AttemptFailure(
+            attempt: 0, failure: Failure(.sourceChanged, "the file has changed, and does not have these pages any more")
+        )
+        queue.remove(record.key)
+        deferred.remove(record.key)
+        leases[record.key] = nil
+        held.lose(record.key)
     }
 
     /// Answers those whose copies are committed at every replica that is there, or that have waited for long enough.

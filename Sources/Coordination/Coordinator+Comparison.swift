@@ -73,6 +73,13 @@ struct Comparisons: Sendable {
         if lacking[shard]?.isEmpty == true { lacking[shard] = nil }
     }
 
+    /// A peer may lack something of a shard: it is compared soon.
+    mutating func noteLacking(_ shard: ShardIndex, at peer: NodeID, due: Instant) {
+        lacking[shard, default: []].insert(peer)
+        if let time = next[peer], time > due { next[peer] = due }
+        nextDue = min(nextDue ?? due, due)
+    }
+
     mutating func noteEqual(_ shard: ShardIndex, bucket: Int, with peer: NodeID) {
         guard let left = unsynced[shard]?[peer] else { return }
         unsynced[shard]?[peer] = left & ~(1 << UInt32(bucket))
@@ -249,6 +256,23 @@ extension Coordinator {
             comparisons.lacking[list.shard, default: []].insert(peer)
         }
         if let stamps = list.stamps { handOver.note(list.shard, list.bucket, stamps, wanted: answer.wanted, by: peer) }
+    }
+
+    /// What a replica gets that nobody's outbox owes (from a comparison, from a node that goes) the others may lack as well.
+    mutating func noteUnowed(_ shard: ShardIndex, from sender: NodeID, at now: Instant) {
+        guard replicaShards.contains(shard) else { return }
+        for id in placement.replicas(of: shard) where id != node && id != sender && placement.alive.contains(id) {
+            comparisons.noteLacking(shard, at: id, due: now + Self.bulkInterval)
+        }
+    }
+
+    /// Nodes have left: what they still owed, or had given to one replica only, the others find by comparison.
+    mutating func noteDepartures(at now: Instant) {
+        for shard in replicaShards.shards {
+            for id in placement.replicas(of: shard) where id != node && placement.alive.contains(id) {
+                comparisons.noteLacking(shard, at: id, due: now)
+            }
+        }
     }
 
     private mutating func repair(_ keys: [JobKey], to peer: NodeID) {

@@ -8,6 +8,8 @@ struct Slot: Sendable {
     var assignments: [JobKey] = []
     /// Language whose model it has loaded: that of its latest assignment.
     var language: String?
+    /// Whether its latest assignment's image is in a store or on a web server.
+    var readsRemotely = false
     /// When the running assignment began, as far as the core knows.
     var startedAt: Instant?
     /// Smoothed duration of its jobs; nil before the first has ended.
@@ -57,13 +59,17 @@ extension Coordinator {
         record.openAttempts > 0 && (record.openAttempts - 1) * 2 >= configuration.maximumInterruptions
     }
 
-    /// How many assignments a slot may hold: the running one and enough short ones to cover `readAhead`.
+    /// How many assignments a slot may hold: the running one and enough short ones to cover `readAhead`, or `fetchAhead`
+    /// and at least one more, where images come from far.
     ///
     /// While a thief waits for a job that lies un-started in a slot, no slot gets another one to keep.
     private func depth(of slot: Slot, _ readAhead: Int64) -> Int {
         guard parkedSteals.isEmpty, !slot.holdsSuspect else { return 1 }
         guard let typical = slot.typicalDuration, typical.nanoseconds > 0 else { return Limits.slotDepth }
-        return min(Limits.slotDepth + Int(clamping: readAhead / typical.nanoseconds), Limits.slotDepthCeiling)
+        let more =
+            slot.readsRemotely
+            ? 1 + (configuration.fetchAhead.nanoseconds - 1) / typical.nanoseconds : readAhead / typical.nanoseconds
+        return min(Limits.slotDepth + Int(clamping: more), Limits.slotDepthCeiling)
     }
 
     /// Gives work to slots, the emptiest first, until every slot has its depth or nothing is left.
@@ -149,6 +155,7 @@ extension Coordinator {
         counters.claims += 1
         slots[slot.rawValue].assignments.append(record.key)
         slots[slot.rawValue].language = record.specification.language
+        slots[slot.rawValue].readsRemotely = record.specification.source.remoteScheme != nil
         if slots[slot.rawValue].assignments.count == 1 { slots[slot.rawValue].startedAt = now }
     }
 

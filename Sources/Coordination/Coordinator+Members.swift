@@ -80,6 +80,7 @@ extension Coordinator {
             }
         }
         try replacePlacement(isFirst: isFirst, before: before, at: now, ledger: ledger, into: &effects)
+        if before.contains(where: { $0.value.isAlive && after[$0.key] == nil }) { noteDepartures(at: now) }
     }
 
     /// A drain decides for itself; otherwise the node is what it was told to say of itself.

@@ -159,6 +159,7 @@ extension Coordinator {
         _ number: UInt64, _ pending: PendingOperation, into effects: inout [CoordinatorEffect]
     ) {
         operations[number] = nil
+        guard !isOwn(pending.request) else { return }
         effects.append(
             .reply(pending.request, .changed(pending.changed, found: pending.found, missing: pending.missing)))
     }

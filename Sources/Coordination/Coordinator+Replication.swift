@@ -220,6 +220,7 @@ extension Coordinator {
             if effect.new != record { try oweBack(record.key, to: sender, ledger: ledger) }
             guard effect.changed else { continue }
             if !replicaShards.contains(layout.shard(of: record.key)) { try owe(record.key, ledger: ledger) }
+            if copy.sequence == 0 { noteUnowed(layout.shard(of: record.key), from: sender, at: now) }
             if primaryShards.contains(layout.shard(of: record.key)) {
                 if effect.old?.outcome == .done, record.outcome == .done { counters.duplicates += 1 }
                 try noteProgress(effect, at: now, ledger: ledger)

@@ -96,6 +96,9 @@ package struct Coordinator: Sendable {
     var splits: [JobKey: Split] = [:]
     /// Splits of which some parts were not answered for in time.
     var unansweredSplits: Set<JobKey> = []
+    /// By the key of the job that was submitted; those that are to ask for something.
+    var beyondSearches: [JobKey: BeyondSearch] = [:]
+    var waitingSearches: Set<JobKey> = []
     /// Whether records of a removed batch are still to be dropped.
     var isDroppingRemoved = true
 

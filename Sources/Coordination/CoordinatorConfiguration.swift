@@ -24,6 +24,9 @@ package struct CoordinatorConfiguration: Sendable {
     package var backoffCeiling: Duration
     /// Work that a slot should have ahead of it, so that it never waits for a commit.
     package var readAhead: Duration
+    /// The same where images come from stores and web servers, so that it does not wait for those either: a job that is
+    /// much shorter than the others must not end before the next image is here.
+    package var fetchAhead = Duration.milliseconds(500)
     /// How long a job waits whose source nobody can read now.
     package var unreachableWait = Duration.seconds(15)
     package var timing = CoordinatorTiming()

@@ -53,9 +53,11 @@ final class MemoryBudget: @unchecked Sendable {
 
     /// Waits for memory. Nil when the ticket was cancelled.
     ///
-    /// - Parameter makeRoom: called, without locks, when a slot waits for this and there is no room: gives back what can
-    ///   be fetched again.
-    func grant(_ byteCount: Int, to ticket: FetchTicket, makeRoom: (Int) -> Void) -> MemoryGrant? {
+    /// - Parameter makeRoom: called, without locks, when this is next and there is no room: gives back so many bytes of
+    ///   what nobody has asked for, and, where a slot waits for this, of what can be fetched again.
+    func grant(
+        _ byteCount: Int, to ticket: FetchTicket, makeRoom: (_ byteCount: Int, _ isAwaited: Bool) -> Void
+    ) -> MemoryGrant? {
         ticket.cancellation.withHandler({ self.wake() }) {
             condition.lock()
             defer { condition.unlock() }
@@ -71,11 +73,12 @@ final class MemoryBudget: @unchecked Sendable {
                     peak = max(peak, held)
                     return MemoryGrant(self, byteCount: byteCount)
                 }
-                if !hasMadeRoom, isFirst(ticket), urgent.contains(ticket.order) {
+                if !hasMadeRoom, isFirst(ticket) {
                     hasMadeRoom = true
                     let missing = min(held, held + byteCount - limit)
+                    let isAwaited = urgent.contains(ticket.order)
                     condition.unlock()
-                    makeRoom(missing)
+                    makeRoom(missing, isAwaited)
                     condition.lock()
                 } else {
                     condition.wait()

@@ -4,11 +4,11 @@
 //       ▲ │                 │  │                 │ │
 //       │ └── open: the slot's thread fetches    │ │
 //       └──────────── room for another ──────────┘ │
-//     discard: from every state ──────────────────▶ gone
+//     discard: from every state ──────────────────▶ gone, from ready ──▶ kept ──the job again──▶ ready
 //
 // Invariants:
 // - an assignment is fetched by one thread at a time, and what arrived is not fetched again unless it had to make room
-//   for an image for which a slot waits;
+//   for an image for which a slot waits; what is kept makes room for every other one;
 // - the memory held by what was fetched and not closed yet is within the budget, or is one image alone.
 //
 // Jobs that are parts of one file share what was fetched for one of them, as long as anybody holds it; while it is being
@@ -33,6 +33,8 @@ package struct PrefetchStatistics: Hashable, Sendable {
     package var fetchedCount = 0
     /// Images that were in memory already, for another part of the same file.
     package var sharedCount = 0
+    /// Images that were still there from an assignment that had been given back.
+    package var keptCount = 0
     /// Images given up again to make room for one that a slot waited for.
     package var evictedCount = 0
     /// Memory held now, and at most so far.
@@ -66,20 +68,6 @@ package final class SourcePrefetcher: @unchecked Sendable {
         var isFetching: Bool { if case .fetching = self { true } else { false } }
     }
 
-    /// A file as it was submitted, whichever part of it a job covers.
-    private struct FileName: Hashable {
-        let source: SourceReference
-        let fingerprint: SourceFingerprint
-        let origin: NodeID?
-
-        init?(_ specification: JobSpecification) {
-            guard let fingerprint = specification.fingerprint else { return nil }
-            source = specification.source
-            self.fingerprint = fingerprint
-            origin = specification.origin
-        }
-    }
-
     private struct WeakSource {
         weak var source: ResolvedSource?
     }
@@ -102,9 +90,12 @@ package final class SourcePrefetcher: @unchecked Sendable {
     private var aheadCount = 0
     private var orderCount: UInt64 = 0
     /// Files in memory, those included that slots have taken.
-    private var files: [FileName: WeakSource] = [:]
+    private var files: [SourceFile: WeakSource] = [:]
     /// Files that are being fetched, and for whom.
-    private var fetching: [FileName: FetchTicket] = [:]
+    private var fetching: [SourceFile: FetchTicket] = [:]
+    /// Of assignments that were given back with their images ready.
+    private var kept: KeptSources
+    private let now: @Sendable () -> UInt64
     private var statistics = PrefetchStatistics()
     /// Slots that wait now, and the sum of the times at which they began to.
     private var waitingCount = 0
@@ -119,10 +110,14 @@ package final class SourcePrefetcher: @unchecked Sendable {
     /// - Parameters:
     ///   - budgetBytes: memory for images from other nodes. A larger one comes alone.
     ///   - aheadLimit: images that are open ahead of their jobs, those of this machine included.
+    ///   - now: nanoseconds of a clock that does not go back.
     package init(
         _ resolver: SourceResolver, budgetBytes: Int, aheadLimit: Int = Limits.prefetchedSourceCount,
-        prepare: Preparation? = nil
+        prepare: Preparation? = nil,
+        now: @escaping @Sendable () -> UInt64 = { DispatchTime.now().uptimeNanoseconds }
     ) {
+        self.now = now
+        kept = KeptSources(limit: aheadLimit)
         self.resolver = resolver
         self.prepare = prepare
         self.aheadLimit = aheadLimit
@@ -153,6 +148,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
         let ended = entries.values.sorted { $0.ticket.order < $1.ticket.order }
         for entry in ended where !entry.phase.isFetching { entries[Name(entry.assignment)] = nil }
         queue = []
+        kept.removeAll()
         condition.broadcast()
         condition.unlock()
         for entry in ended { entry.ticket.cancellation.cancel() }
@@ -161,11 +157,12 @@ package final class SourcePrefetcher: @unchecked Sendable {
     }
 
     package func figures() -> PrefetchStatistics {
+        forgetExpired()
         let memory = budget.figures
         condition.lock()
         defer { condition.unlock() }
         var figures = statistics
-        let now = DispatchTime.now().uptimeNanoseconds
+        let now = now()
         figures.waitedNanoseconds += Int64(clamping: now &* UInt64(waitingCount) &- waitingSince)
         figures.heldBytes = memory.held
         figures.peakHeldBytes = memory.peak
@@ -192,20 +189,36 @@ package final class SourcePrefetcher: @unchecked Sendable {
         condition.broadcast()
     }
 
-    /// An assignment was given back, or has ended: what was fetched for it is dropped, a fetch under way is cancelled.
+    /// An assignment was given back, or has ended: a fetch under way is cancelled, and what was fetched for it is kept for
+    /// a while, as long as nothing else needs the memory: the job may come again, to another slot.
     package func discard(_ assignment: Assignment) {
         condition.lock()
         let entry = entries.removeValue(forKey: Name(assignment))
         if let entry, !entry.phase.isQueued { aheadCount -= 1 }
+        var isKept = false
+        if !isStopped, case .ready(.success(let source), _) = entry?.phase, source.memoryByteCount > 0,
+            let file = SourceFile(assignment.specification)
+        {
+            isKept = true
+            kept.keep(source, of: file, until: now() + Limits.keptSourceNanoseconds)
+        }
         condition.broadcast()
         condition.unlock()
         entry?.ticket.cancellation.cancel()
+        // Whoever waits for memory can have this now.
+        if isKept { budget.wake() }
+    }
+
+    private func forgetExpired() {
+        condition.lock()
+        kept.removeExpired(at: now())
+        condition.unlock()
     }
 
     /// The source of an assignment that a slot takes up now: what was fetched ahead, or is being fetched, or is fetched
     /// here. Blocks; call it on the slot's thread. Once for each time that the job is taken up.
     package func open(_ assignment: Assignment) -> Result<ResolvedSource, Failure> {
-        let start = DispatchTime.now().uptimeNanoseconds
+        let start = now()
         let name = Name(assignment)
         condition.lock()
         guard !isStopped else {
@@ -275,7 +288,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
         condition.lock()
         waitingCount -= 1
         waitingSince &-= start
-        statistics.waitedNanoseconds += Int64(clamping: DispatchTime.now().uptimeNanoseconds - start)
+        statistics.waitedNanoseconds += Int64(clamping: now() - start)
         condition.unlock()
     }
 
@@ -327,8 +340,11 @@ package final class SourcePrefetcher: @unchecked Sendable {
     }
 
     private func fetch(_ assignment: Assignment, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
-        let file = FileName(assignment.specification)
-        if let file, let shared = takeTurn(Name(assignment), ticket, at: file) { return shared }
+        let file = SourceFile(assignment.specification)
+        if let file, let shared = takeTurn(Name(assignment), ticket, at: file) {
+            if case .success(let source) = shared { prepare?(assignment, source, ticket.cancellation) }
+            return shared
+        }
         let result = resolve(assignment, ticket)
         guard let file else { return result }
         condition.lock()
@@ -343,13 +359,18 @@ package final class SourcePrefetcher: @unchecked Sendable {
 
     /// Waits until nobody else fetches the file. Nil when it is this one's turn to do so, which it is then noted for.
     private func takeTurn(
-        _ name: Name, _ ticket: FetchTicket, at file: FileName
+        _ name: Name, _ ticket: FetchTicket, at file: SourceFile
     ) -> Result<ResolvedSource, Failure>? {
         condition.lock()
         defer { condition.unlock() }
         while true {
             guard !isStopped, let entry = entries[name], entry.ticket === ticket else {
                 return .failure(isStopped ? Self.stopped : SourceResolver.cancelled)
+            }
+            kept.removeExpired(at: now())
+            if let source = kept.take(file) {
+                statistics.keptCount += 1
+                return .success(source)
             }
             if let source = files[file]?.source {
                 statistics.sharedCount += 1
@@ -367,7 +388,7 @@ package final class SourcePrefetcher: @unchecked Sendable {
     private func resolve(_ assignment: Assignment, _ ticket: FetchTicket) -> Result<ResolvedSource, Failure> {
         let result = resolver.resolve(
             assignment.key, assignment.specification, cancellation: ticket.cancellation,
-            grant: { budget.grant($0, to: ticket, makeRoom: makeRoom) })
+            grant: { budget.grant($0, to: ticket) { makeRoom($0, isAwaited: $1) } })
         guard case .success(let source) = result else { return result }
         if source.way.isFetched {
             condition.lock()
@@ -379,10 +400,18 @@ package final class SourcePrefetcher: @unchecked Sendable {
         return result
     }
 
-    /// Puts images that arrived, and that nobody waits for, back into the queue: the youngest first, until so many bytes
-    /// are free.
-    private func makeRoom(_ byteCount: Int) {
-        let names = giveUp(byteCount)
+    /// Drops what is kept, the oldest first, until so many bytes are free; then, for a slot that waits, puts images that
+    /// arrived and that nobody waits for back into the queue, the youngest first.
+    private func makeRoom(_ byteCount: Int, isAwaited: Bool) {
+        condition.lock()
+        let freed = kept.remove(byteCount: byteCount) { source in
+            entries.values.contains { entry in
+                if case .ready(.success(let held), _) = entry.phase { held === source } else { false }
+            }
+        }
+        condition.unlock()
+        guard isAwaited, freed < byteCount else { return }
+        let names = giveUp(byteCount - freed)
         // Only now, with the last reference gone: a thread would find the files still there, and keep them.
         condition.lock()
         queue.insert(contentsOf: names.reversed(), at: 0)

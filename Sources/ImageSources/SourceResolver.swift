@@ -28,6 +28,8 @@ package final class ResolvedSource: Sendable {
     package let way: Way
     private let file: OpenFile
     private let grant: MemoryGrant?
+    /// Of bytes in memory, which do not change.
+    private let knownDigest = Mutex<SourceDigest?>(nil)
 
     init(_ file: OpenFile, way: Way, grant: MemoryGrant? = nil) {
         self.file = file
@@ -42,7 +44,13 @@ package final class ResolvedSource: Sendable {
     package var memoryByteCount: Int { grant?.byteCount ?? 0 }
 
     /// SHA-256 of its bytes, blocking: about 1 ms a MB. Nil when they cannot be read or change meanwhile.
-    package func digest(of source: SourceReference) -> SourceDigest? { try? SourceDigest.compute(file, of: source) }
+    package func digest(of source: SourceReference) -> SourceDigest? {
+        guard grant != nil else { return try? SourceDigest.compute(file, of: source) }
+        return knownDigest.withLock { known in
+            if known == nil { known = try? SourceDigest.compute(file, of: source) }
+            return known
+        }
+    }
 
     func readAhead() { if memoryByteCount == 0 { file.readAhead() } }
 }

@@ -122,7 +122,7 @@ final class DataDirectory {
         guard fsync(descriptor) == 0 else { throw systemError("synchronise \(directory)") }
     }
 
-    private static func systemError(_ what: String, _ code: Int32 = errno) -> LedgerError {
+    static func systemError(_ what: String, _ code: Int32 = errno) -> LedgerError {
         let message = "cannot \(what): \(String(cString: strerror(code)))"
         return code == ENOSPC || code == EDQUOT
             ? LedgerError(.diskFull, message, hint: "free space on that disk")

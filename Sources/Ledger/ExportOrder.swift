@@ -9,16 +9,21 @@ import Glibc
 extension LedgerReader {
     /// Sorts the jobs of a batch by `ExportPosition`. Takes about 10 s for a million jobs.
     ///
-    /// - Parameter shards: only jobs of these; nil for all that are here.
+    /// - Parameters:
+    ///   - shards: only jobs of these; nil for all that are here.
+    ///   - after: only jobs behind this place, which need not be that of a job; nil for all. The others are neither sorted
+    ///     nor read.
     ///
     /// Throws `invalid` for an unknown batch, `diskFull`, `ioError`.
-    package func makeExportOrder(_ batch: BatchID, shards: ShardSet? = nil) throws(LedgerError) -> ExportOrder {
-        try ExportOrder(self, batch, shards)
+    package func makeExportOrder(
+        _ batch: BatchID, shards: ShardSet? = nil, after: ExportPosition? = nil
+    ) throws(LedgerError) -> ExportOrder {
+        try ExportOrder(self, batch, shards, after)
     }
 
     /// The places among the next `limit` records in order of arrival; nil when there are no more.
     fileprivate func places(
-        _ batch: BatchID, _ shards: ShardSet?, afterSequence: Int64, limit: Int
+        _ batch: BatchID, _ shards: ShardSet?, _ after: ExportPosition?, afterSequence: Int64, limit: Int
     ) throws(LedgerError) -> (places: [ExportPlace], lastSequence: Int64)? {
         try read { handle, names in
             guard let index = names.index[batch] else { throw LedgerError.invalid("batch \(batch) is not known") }
@@ -39,10 +44,11 @@ extension LedgerReader {
                 last = query.integer(4)
                 guard let key = query.bits(3) else { throw LedgerError.corrupt("a record has a damaged key") }
                 if let shards, !shards.contains(JobKey(key)) { continue }
-                places.append(
-                    ExportPlace(
-                        source: query.bytes(0), firstPage: query.integer(1), lastPage: query.integer(2), key: key,
-                        sequence: query.integer(4)))
+                let place = ExportPlace(
+                    source: query.bytes(0), firstPage: query.integer(1), lastPage: query.integer(2), key: key,
+                    sequence: query.integer(4))
+                if let after, !(after < place.position) { continue }
+                places.append(place)
             }
             return last.map { (places, $0) }
         }
@@ -55,9 +61,14 @@ private struct ExportPlace: Sendable {
     let lastPage: Int64
     let key: Bits128
     let sequence: Int64
+
+    var position: ExportPosition {
+        let pages: PageRange = firstPage == 0 ? .all : .pages(first: Int(firstPage), last: Int(lastPage))
+        return ExportPosition(source: SourceReference(bytes: source), pages: pages, key: JobKey(key))
+    }
 }
 
-/// The jobs that a batch had when the order was made, each exactly once; as they are when they are read.
+/// The jobs (behind a place) that a batch had when the order was made, each exactly once; as they are when they are read.
 /// For one thread at a time.
 package final class ExportOrder {
     /// Jobs in the order; those of a batch removed meanwhile are not delivered.
@@ -69,7 +80,9 @@ package final class ExportOrder {
 
     private static let pageCount = 4_000
 
-    fileprivate init(_ reader: LedgerReader, _ batch: BatchID, _ shards: ShardSet?) throws(LedgerError) {
+    fileprivate init(
+        _ reader: LedgerReader, _ batch: BatchID, _ shards: ShardSet?, _ after: ExportPosition?
+    ) throws(LedgerError) {
         var random = SystemRandomNumberGenerator()
         let path = "\(reader.directory)/\(DataDirectory.exportPrefix)\(String(random.next() as UInt64, radix: 16))"
         try DataDirectory.makePrivateFile(path)
@@ -84,7 +97,7 @@ package final class ExportOrder {
         let insert = try connection.prepare("INSERT INTO places VALUES (?, ?, ?, ?, ?)")
         var count = 0
         var last: Int64 = 0
-        while let page = try reader.places(batch, shards, afterSequence: last, limit: Self.pageCount) {
+        while let page = try reader.places(batch, shards, after, afterSequence: last, limit: Self.pageCount) {
             try connection.transaction { () throws(LedgerError) in
                 for place in page.places {
                     insert.bind(1, place.source)

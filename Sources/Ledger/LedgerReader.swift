@@ -45,11 +45,13 @@ package struct ReadResult: Hashable, Sendable {
 /// Read access to the ledger of a data directory, from any thread. Calls block: not for the cooperative pool.
 package final class LedgerReader: Sendable {
     let directory: String
+    let bodies: BodyFiles
     private let pool: DatabasePool
 
     /// Opens a ledger that a `SQLiteLedger` has made. Throws `ioError`, `corrupt`.
     package init(directory: String) throws(LedgerError) {
         self.directory = directory
+        bodies = BodyFiles(dataDirectory: directory)
         var configuration = Configuration()
         configuration.readonly = true
         configuration.maximumReaderCount = 3
@@ -62,7 +64,21 @@ package final class LedgerReader: Sendable {
     }
 
     /// Runs `body` in one read transaction.
+    ///
+    /// A row of the past may name a file that the writer has removed meanwhile. So what seems damaged is read once more, as
+    /// it is then: damage stays.
     func read<Value: Sendable>(
+        _ body: @Sendable (OpaquePointer, ReadNames) throws -> Value
+    ) throws(LedgerError) -> Value {
+        do throws(LedgerError) {
+            return try readOnce(body)
+        } catch {
+            guard error.kind == .corrupt else { throw error }
+            return try readOnce(body)
+        }
+    }
+
+    private func readOnce<Value: Sendable>(
         _ body: @Sendable (OpaquePointer, ReadNames) throws -> Value
     ) throws(LedgerError) -> Value {
         do {
@@ -119,7 +135,7 @@ package final class LedgerReader: Sendable {
         try read { handle, names in
             let query = try SQLStatement(handle, Self.selection + " WHERE r.key = ?")
             query.bind(1, key.bits)
-            return try query.step() ? try ReadRecord(columnsOf: query, names: names) : nil
+            return try query.step() ? try ReadRecord(columnsOf: query, names: names, bodies: bodies) : nil
         }
     }
 
@@ -155,7 +171,7 @@ package final class LedgerReader: Sendable {
             let query = try SQLStatement(
                 handle,
                 """
-                SELECT \(RecordRow.columns(of: "r")), s.sequence, r.digest, s.checksum, s.body, s.id
+                SELECT \(RecordRow.columns(of: "r")), s.sequence, r.digest, s.checksum, s.body, s.file, s.id
                 FROM results s CROSS JOIN records r ON r.sequence = s.sequence WHERE s.id > ? ORDER BY s.id LIMIT ?
                 """)
             query.bind(1, id)
@@ -165,8 +181,9 @@ package final class LedgerReader: Sendable {
                 let row = try RecordRow(columnsOf: query, names: names)
                 found.append(
                     ReadResult(
-                        id: query.integer(RecordRow.columnCount + 4), sequence: row.sequence, record: row.record,
-                        result: try StoredResult(columnsOf: query, from: RecordRow.columnCount)))
+                        id: query.integer(RecordRow.columnCount + 5), sequence: row.sequence, record: row.record,
+                        result: try StoredResult(
+                            columnsOf: query, from: RecordRow.columnCount, bodies: bodies)))
             }
             return found
         }
@@ -179,7 +196,7 @@ package final class LedgerReader: Sendable {
             var found: [ReadRecord] = []
             for sequence in sequences {
                 query.bind(1, sequence)
-                if try query.step() { found.append(try ReadRecord(columnsOf: query, names: names)) }
+                if try query.step() { found.append(try ReadRecord(columnsOf: query, names: names, bodies: bodies)) }
                 query.reset()
             }
             return found
@@ -187,13 +204,13 @@ package final class LedgerReader: Sendable {
     }
 
     private static let selection = """
-        SELECT \(RecordRow.columns(of: "r")), s.sequence, r.digest, s.checksum, s.body
+        SELECT \(RecordRow.columns(of: "r")), s.sequence, r.digest, s.checksum, s.body, s.file
         FROM records r LEFT JOIN results s ON s.id = r.result
         """
 }
 
 extension ReadRecord {
-    init(columnsOf row: SQLStatement, names: ReadNames) throws(LedgerError) {
+    init(columnsOf row: SQLStatement, names: ReadNames, bodies: BodyFiles) throws(LedgerError) {
         let stored = try RecordRow(columnsOf: row, names: names)
         sequence = stored.sequence
         record = stored.record
@@ -202,7 +219,7 @@ extension ReadRecord {
             return
         }
         guard !row.isNull(RecordRow.columnCount) else { throw .corrupt("job \(record.key) is done without a result") }
-        result = try StoredResult(columnsOf: row, from: RecordRow.columnCount)
+        result = try StoredResult(columnsOf: row, from: RecordRow.columnCount, bodies: bodies)
     }
 }
 

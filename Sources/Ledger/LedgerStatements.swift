@@ -5,7 +5,7 @@ import ClusterModel
 struct LedgerStatements {
     let begin, commit: SQLStatement
     let recordByKey, recordBySequence, insertRecord, updateCounters, updateRecord, deleteRecord, locate: SQLStatement
-    let resultByKey, insertResult, deleteResult: SQLStatement
+    let resultByKey, insertResult, deleteResult, fileOfResult, resultOfFile: SQLStatement
     let queueFront, queueSame, queueBelow: SQLStatement
     let listAny, listOne, listEnded: SQLStatement
     let insertBatch, insertLanguage, insertNode, addCounts, setMeta: SQLStatement
@@ -45,11 +45,13 @@ struct LedgerStatements {
 
         resultByKey = try prepare(
             """
-            SELECT s.sequence, r.digest, s.checksum, s.body FROM records r JOIN results s ON s.id = r.result
+            SELECT s.sequence, r.digest, s.checksum, s.body, s.file FROM records r JOIN results s ON s.id = r.result
             WHERE r.key = ?
             """)
-        insertResult = try prepare("INSERT INTO results(id, sequence, checksum, body) VALUES (?, ?, ?, ?)")
+        insertResult = try prepare("INSERT INTO results(id, sequence, checksum, body, file) VALUES (?, ?, ?, ?, ?)")
         deleteResult = try prepare("DELETE FROM results WHERE id = ?")
+        fileOfResult = try prepare("SELECT file FROM results WHERE id = ?")
+        resultOfFile = try prepare("SELECT 1 FROM results WHERE file = ? LIMIT 1")
 
         let queue = "SELECT \(columns) FROM records INDEXED BY queue WHERE outcome = 0"
         queueFront = try prepare("\(queue) ORDER BY priority DESC, sequence LIMIT ?")

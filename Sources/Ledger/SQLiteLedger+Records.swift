@@ -13,7 +13,7 @@ extension SQLiteLedger {
             statement.bind(1, key.bits)
             defer { statement.reset() }
             guard try statement.step() else { return nil }
-            return try StoredResult(columnsOf: statement)
+            return try StoredResult(columnsOf: statement, bodies: bodies)
         }
     }
 
@@ -56,8 +56,7 @@ extension SQLiteLedger {
     /// Stores a new result, and drops the one that no record names any more.
     private func replaceResult(of row: inout RecordRow, _ stored: StoredResult?) throws(LedgerError) {
         if let superseded = row.resultID, stored != nil || row.record.outcome != .done {
-            statements.deleteResult.bind(1, superseded)
-            try statements.deleteResult.run()
+            try deleteResult(superseded)
             row.resultID = nil
         }
         guard let stored else { return }
@@ -65,16 +64,42 @@ extension SQLiteLedger {
         let statement = statements.insertResult
         let sequence = row.sequence
         // The body is bound without a copy, so the statement must end before the bytes may move.
-        let outcome = stored.body.withUnsafeBytes { body -> Result<Void, LedgerError> in
-            statement.bind(1, id)
-            statement.bind(2, sequence)
-            statement.bind(3, StoredResult.checksum(sequence: sequence, digest: stored.digest, body: body))
-            statement.bindBorrowed(4, body)
-            return Result { () throws(LedgerError) in try statement.run() }
+        let outcome = stored.body.withUnsafeBytes { body in
+            Result { () throws(LedgerError) in
+                let file = body.count > BodyFiles.inlineByteCount ? try bodies.store(body) : nil
+                statement.bind(1, id)
+                statement.bind(2, sequence)
+                statement.bind(3, StoredResult.checksum(sequence: sequence, digest: stored.digest, body: body))
+                if let file {
+                    statement.bindBorrowed(4, UnsafeRawBufferPointer(start: nil, count: 0))
+                    statement.bind(5, file)
+                } else {
+                    statement.bindBorrowed(4, body)
+                    statement.bindNull(5)
+                }
+                try statement.run()
+            }
         }
         try outcome.get()
         books.nextResult += 1
         row.resultID = id
+    }
+
+    /// Deletes a row of `results`; its file goes after the commit.
+    private func deleteResult(_ id: Int64) throws(LedgerError) {
+        let query = statements.fileOfResult
+        query.bind(1, id)
+        if try query.step(), !query.isNull(0) { bodies.doom(query.bytes(0)) }
+        query.reset()
+        statements.deleteResult.bind(1, id)
+        try statements.deleteResult.run()
+    }
+
+    /// Whether a row of `results` names a file.
+    func isNamed(_ file: [UInt8]) throws(LedgerError) -> Bool {
+        statements.resultOfFile.bind(1, file)
+        defer { statements.resultOfFile.reset() }
+        return try statements.resultOfFile.step()
     }
 
     private func insert(_ row: RecordRow, batch: Int) throws(LedgerError) {
@@ -105,8 +130,7 @@ extension SQLiteLedger {
         statements.deleteRecord.bind(1, row.sequence)
         try statements.deleteRecord.run()
         if let result = row.resultID {
-            statements.deleteResult.bind(1, result)
-            try statements.deleteResult.run()
+            try deleteResult(result)
         }
         count(batch: batch, from: row.record, to: nil)
         if row.isDivergent { books.divergentCount -= 1 }
@@ -234,13 +258,22 @@ enum RecordListing {
 }
 
 extension StoredResult {
-    /// Reads a row of (sequence, digest, checksum, body). Throws `corrupt` when it does not match its checksum.
-    init(columnsOf row: SQLStatement, from column: Int32 = 0) throws(LedgerError) {
+    /// Reads a row of (sequence, digest, checksum, body, file), and the file where the body is in one. Throws `corrupt`
+    /// when it does not match its checksum.
+    init(columnsOf row: SQLStatement, from column: Int32 = 0, bodies: BodyFiles) throws(LedgerError) {
         let sequence = row.integer(column)
         guard let digest = row.bits(column + 1) else { throw .corrupt("the digest of record \(sequence) is damaged") }
-        let (sum, body) = row.withBytes(column + 3) { bytes in
-            (StoredResult.checksum(sequence: sequence, digest: digest, body: bytes), [UInt8](bytes))
+        let body: [UInt8]
+        if row.isNull(column + 4) {
+            body = row.bytes(column + 3)
+        } else {
+            let name = row.bytes(column + 4)
+            guard name.count == BodyFiles.nameByteCount else {
+                throw .corrupt("the result of record \(sequence) names no file")
+            }
+            body = try bodies.read(name)
         }
+        let sum = body.withUnsafeBytes { StoredResult.checksum(sequence: sequence, digest: digest, body: $0) }
         guard sum == row.integer(column + 2) else {
             throw .corrupt("the result of record \(sequence) does not match its checksum")
         }

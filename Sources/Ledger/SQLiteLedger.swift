@@ -2,6 +2,7 @@
 //
 // Invariants, true after every commit:
 // - a record is done exactly when `result` names a row of `results`, whose digest is that of the record;
+// - a row of `results` has its body, or names a file that has it (BodyFiles);
 // - the counters of `batches` and `counts` equal the rows that they count;
 // - numbers of records, results and outbox entries are never used twice, also when the last of them is deleted.
 //
@@ -85,6 +86,7 @@ package final class SQLiteLedger: Ledger {
     let statements: LedgerStatements
     let options: LedgerOptions
     private let dataDirectory: DataDirectory
+    var bodies: BodyFiles
     private let walPages: UnsafeMutablePointer<Int32>
 
     /// What is kept in memory besides the page cache; `saved` is its state at `begin`.
@@ -141,6 +143,7 @@ package final class SQLiteLedger: Ledger {
         statements = try LedgerStatements(connection)
         self.dataDirectory = dataDirectory
         self.directory = directory
+        bodies = BodyFiles(dataDirectory: directory)
         self.layout = layout
         self.options = options
         self.opening = opening
@@ -149,6 +152,8 @@ package final class SQLiteLedger: Ledger {
         walPages = .allocate(capacity: 1)
         walPages.pointee = 0
         connection.countWALPages(into: walPages)
+        // A clean stop leaves no file without a row.
+        if !opening.wasClosedCleanly { _ = try bodies.sweep(isNamed: isNamed) }
     }
 
     deinit {
@@ -219,6 +224,7 @@ package final class SQLiteLedger: Ledger {
         do throws(LedgerError) {
             if let failure { throw failure }
             try flushBooks()
+            try bodies.synchronise()
             commitHook?(.beforeCommit)
             try statements.commit.run()
         } catch {
@@ -228,6 +234,7 @@ package final class SQLiteLedger: Ledger {
         saved = nil
         shards.commit()
         commitHook?(.afterCommit)
+        bodies.commit(isNamed: isNamed)
         if walPages.pointee >= nextCheckpointPages { checkpoint() }
     }
 
@@ -240,6 +247,7 @@ package final class SQLiteLedger: Ledger {
         books = saved
         shards.rollback()
         self.saved = nil
+        bodies.rollback(isNamed: isNamed)
     }
 
     /// Moves what is committed from the log to the database. Its failure takes nothing back.

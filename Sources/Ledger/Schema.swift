@@ -36,8 +36,11 @@ package struct Schema: Sendable {
 
     /// A new file is made by the same steps as an old one, so that there is one shape of each table.
     package static let current = Schema(
-        version: 3, creation: [version1, version2, version3].joined(separator: "\n"),
-        migrations: [1: Migration(sql: version2, completion: addChecksums), 2: Migration(stringLiteral: version3)])
+        version: 4, creation: [version1, version2, version3, version4].joined(separator: "\n"),
+        migrations: [
+            1: Migration(sql: version2, completion: addChecksums), 2: Migration(stringLiteral: version3),
+            3: Migration(stringLiteral: version4),
+        ])
 
     /// `PRAGMA application_id` of a ledger: "OCRl".
     static let applicationID: Int64 = 0x4F43_526C
@@ -97,6 +100,12 @@ package struct Schema: Sendable {
         """
 
     private static let version3 = "ALTER TABLE records ADD COLUMN tag BLOB;"
+
+    /// Large bodies go to files; those that are rows already stay rows.
+    private static let version4 = """
+        ALTER TABLE results ADD COLUMN file BLOB;
+        CREATE INDEX result_files ON results(file) WHERE file IS NOT NULL;
+        """
 
     @Sendable private static func addChecksums(_ connection: SQLConnection) throws(LedgerError) {
         let batches = try connection.prepare("SELECT id, \(BatchBook.columns) FROM batches ORDER BY id")

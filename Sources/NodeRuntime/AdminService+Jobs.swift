@@ -243,7 +243,7 @@ extension AdminService {
                 if let tag = fingerprint.tag { detail.tag = Data(tag) }
             }
             if let origin = record.specification.origin { detail.origin = nodeName(origin) }
-            if let result = entry.result, let decoded = try? ResultCodec.decode(result.body) {
+            if let result = entry.result, let decoded = try? ResultCodec.decode(result.body, withOutputs: false) {
                 detail.node = nodeName(decoded.node)
                 if let reused = decoded.reused { detail.reused = reused.description }
             }
@@ -263,7 +263,7 @@ extension AdminService {
 
     /// The label of the node that recognised a job.
     func recogniser(of result: StoredResult?) -> String? {
-        guard let result, let decoded = try? ResultCodec.decode(result.body) else { return nil }
+        guard let result, let decoded = try? ResultCodec.decode(result.body, withOutputs: false) else { return nil }
         return nodeName(decoded.node)
     }
 }

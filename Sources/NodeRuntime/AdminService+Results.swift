@@ -17,6 +17,7 @@ extension AdminService {
     ) async throws {
         let batch = try await batch(named: request.batch)
         for name in request.outcomes { _ = try Self.outcome(named: name) }
+        if request.hasAfter { _ = try Self.position(request.after) }
         let survey = try await survey()
         guard survey.isComplete || request.partial else {
             throw incomplete(survey, "nothing was exported; --partial accepts that their jobs are missing")
@@ -24,10 +25,18 @@ extension AdminService {
         var header = Ocr_V1_ExportMessage()
         header.header.counts = Self.status(of: batch.id, survey)
         header.header.unknownShards = UInt64(survey.choice.unknown.count)
+        header.header.generation = batch.id.generation
+        header.header.createdSeconds = batch.createdSeconds
+        header.header.outputs = batch.profile.outputs.map(\.rawValue)
         try await response.write(header)
 
         let rows = Tally()
-        try await merged(batch.id, request.outcomes, chosenNodes(survey)) { row in
+        var part = Ocr_V1_PeerExportRequest()
+        part.batch = batch.id.name
+        part.generation = batch.id.generation
+        part.outcomes = request.outcomes
+        if request.hasAfter { part.after = request.after }
+        try await merged(part, chosenNodes(survey)) { row in
             var message = Ocr_V1_ExportMessage()
             message.row = row
             try await response.write(message)
@@ -43,8 +52,9 @@ extension AdminService {
     private static let exportAheadCount = 16
 
     /// Writes the rows of all nodes in their common order.
+    /// - Parameter request: of each node, without its shards.
     private func merged(
-        _ batch: BatchID, _ outcomes: [String], _ nodes: [(node: OtherNode?, shards: ShardSet)],
+        _ request: Ocr_V1_PeerExportRequest, _ nodes: [(node: OtherNode?, shards: ShardSet)],
         _ write: (Ocr_V1_ExportRow) async throws -> Void
     ) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -52,10 +62,7 @@ extension AdminService {
             // However it ends, nobody may wait for somebody to take its rows.
             defer { for stream in streams { stream.rows.close() } }
             for (node, shards) in nodes {
-                var part = Ocr_V1_PeerExportRequest()
-                part.batch = batch.name
-                part.generation = batch.generation
-                part.outcomes = outcomes
+                var part = request
                 part.shards = shards.words
                 let stream = ExportStream(
                     name: node?.name ?? facts.name, rows: Conduit(limit: Self.exportAheadCount))
@@ -99,13 +106,16 @@ extension AdminService {
         let shards = try shards(request.shards)
         let wanted = Set(try request.outcomes.map { try Self.outcome(named: $0) })
         let batch = try await batchID(request.batch, request.hasGeneration ? request.generation : nil)
+        let after = request.hasAfter ? try Self.position(request.after) : nil
         let reader = reader
         var rows: UInt64 = 0
         // One that has not heard of the batch yet has no jobs of it.
         if try await reads.run({ try reader.batches() }).contains(where: { $0.id == batch }) {
             // Sorting a large batch takes a while: on a queue of its own, so that `status` does not wait for it.
             let queue = BlockingQueue("ledger-export")
-            let order = try await queue.run { try ExportCursor(reader.makeExportOrder(batch, shards: shards)) }
+            let order = try await queue.run {
+                try ExportCursor(reader.makeExportOrder(batch, shards: shards, after: after))
+            }
             while true {
                 let page = try await queue.run { try order.next(limit: Self.exportPageCount) }
                 if page.isEmpty { break }
@@ -120,6 +130,16 @@ extension AdminService {
         var summary = Ocr_V1_ExportMessage()
         summary.summary.rows = rows
         try await write(summary)
+    }
+
+    /// Throws bad usage for what is no place.
+    private static func position(_ after: Ocr_V1_ExportAfter) throws -> ExportPosition {
+        let key = after.job.isEmpty ? JobKey(Bits128(high: 0, low: 0)) : Bits128(hex: after.job).map(JobKey.init)
+        guard let key, after.source.count <= Limits.sourceByteCount, (after.firstPage == 0) == (after.lastPage == 0)
+        else { throw AdminError.badUsage("the place behind which the export goes on is none") }
+        let pages: PageRange =
+            after.firstPage == 0 ? .all : .pages(first: Int(after.firstPage), last: Int(after.lastPage))
+        return ExportPosition(source: SourceReference(bytes: Array(after.source)), pages: pages, key: key)
     }
 
     private func row(_ record: Record, _ result: StoredResult?) -> Ocr_V1_ExportRow {

@@ -125,6 +125,7 @@ extension AdminService {
 
     /// Between two looks at a ledger that nobody shares, and at a whole cluster: its every node is asked.
     private static let ownLook = Duration.milliseconds(50)
+    private static let longestLook = Duration.milliseconds(500)
     private static let clusterLook = Duration.milliseconds(200)
     private static let clusterLookPerNode = Duration.milliseconds(2)
 
@@ -136,6 +137,7 @@ extension AdminService {
         var last: Ocr_V1_WaitProgress?
         var lastWrite: ContinuousClock.Instant?
         var wasFinished = false
+        let begin = ContinuousClock.now
         while true {
             let survey = try await survey()
             var progress = try await progress(survey, name)
@@ -155,7 +157,9 @@ extension AdminService {
             let look =
                 isShared
                 ? max(Self.clusterLook, Self.clusterLookPerNode * survey.members.count) : Self.ownLook
-            try await Task.sleep(for: isFinished ? Self.ownLook : look)
+            // Half a per cent late at most: looks cost as much as a node's other work when jobs take long.
+            let unhurried = min((ContinuousClock.now - begin) / 200, Self.longestLook)
+            try await Task.sleep(for: isFinished ? Self.ownLook : max(look, unhurried))
         }
     }
 

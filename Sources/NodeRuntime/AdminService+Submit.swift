@@ -64,14 +64,14 @@ extension AdminService {
         }
         if header.profile.hasDpi { profile.dpi = Int(header.profile.dpi) }
         if !header.profile.outputs.isEmpty {
-            profile.outputs = try header.profile.outputs.map { name in
-                guard let output = Profile.Output(rawValue: name) else {
-                    throw AdminError.refused(
-                        "output-unknown", "this version does not produce '\(name)'",
-                        hint: "outputs: \(Profile.Output.allCases.map(\.rawValue).joined(separator: ", "))")
-                }
-                return output
+            let names = Set(header.profile.outputs)
+            if let unknown = names.subtracting(Profile.Output.allCases.map(\.rawValue)).min() {
+                throw AdminError.refused(
+                    "output-unknown", "this version does not produce '\(unknown)'",
+                    hint: "outputs: \(Profile.Output.allCases.map(\.rawValue).joined(separator: ", "))")
             }
+            // One order, each once and the text always: the same wishes are the same profile.
+            profile.outputs = Profile.Output.allCases.filter { $0 == .text || names.contains($0.rawValue) }
         }
         guard (1...13).contains(profile.pageSegmentationMode), profile.pageSegmentationMode != 2 else {
             throw AdminError.refused(

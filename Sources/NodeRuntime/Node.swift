@@ -104,7 +104,7 @@ package struct Node: Sendable {
         do throws(LedgerError) {
             reader = try LedgerReader(directory: options.dataDirectory)
             search = try SearchIndex(reader: reader, node: facts.id) { body in
-                (try? ResultCodec.decode(body))?.text
+                (try? ResultCodec.decode(body, withOutputs: false))?.text
             }
         } catch {
             throw Self.failure(error)

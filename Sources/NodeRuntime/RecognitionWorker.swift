@@ -45,7 +45,8 @@ package struct RecognitionWorker: WorkerRecogniser {
             models: recognition.models,
             profileDigest: ProfileDigest.digest(of: request.profile, language: request.language), node: node,
             milliseconds: Int(clamping: (ContinuousClock.now - started).nanoseconds / 1_000_000),
-            filePageCount: recognition.pages.count < recognition.pageCount ? recognition.pageCount : nil)
+            filePageCount: recognition.pages.count < recognition.pageCount ? recognition.pageCount : nil,
+            outputs: recognition.outputs)
         do throws(ResultCodecError) {
             return try ResultCodec.encode(result)
         } catch {

@@ -65,9 +65,14 @@ final class Engine {
 
     /// Recognises a page, which is used up.
     ///
-    /// - Parameter remaining: time until the soft deadline.
+    /// - Parameters:
+    ///   - number: of the page in its file, from 1.
+    ///   - remaining: time until the soft deadline.
+    ///   - outputs: take what the profile asks for besides the text.
     /// - Throws: `timeout`, `outOfMemory`, `engineError`. The engine is not to be used again after that.
-    func recognise(_ page: inout DecodedPage, profile: Profile, remaining: Duration) throws(Failure) -> PageResult {
+    func recognise(
+        _ page: inout DecodedPage, number: Int, profile: Profile, remaining: Duration, outputs: OutputCollector
+    ) throws(Failure) -> PageResult {
         // A model of a vertical script brings its own mode; like the tesseract program, "auto" leaves it that.
         let modelMode = Int(ocr_engine_model_mode(handle))
         let automatic = Profile.standard.pageSegmentationMode
@@ -76,7 +81,8 @@ final class Engine {
             ? modelMode : profile.pageSegmentationMode
         var result = ocr_page()
         ocr_engine_recognise(
-            handle, page.take(), Int32(mode), Int32(profile.dpi ?? 0), Self.milliseconds(remaining), &result)
+            handle, page.take(), Int32(mode), Int32(profile.dpi ?? 0), Self.milliseconds(remaining),
+            Int32(clamping: number), outputs.wanted, outputs.document, &result)
         defer { ocr_page_free(&result) }
         switch result.status {
         case OCR_STATUS_DONE:
@@ -89,6 +95,7 @@ final class Engine {
             let message = withUnsafeBytes(of: &result.error) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
             throw Failure(.engineError, message)
         }
+        try outputs.take(result)
         let words = Int(result.word_count)
         return PageResult(
             text: result.text.map { String(cString: $0) } ?? "",

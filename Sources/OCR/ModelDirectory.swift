@@ -71,6 +71,9 @@ package enum ModelDirectory {
         access(path(of: "osd", in: directory), R_OK) == 0
     }
 
+    /// Whether the font of PDFs is there.
+    package static func hasDocumentFont(in directory: String) -> Bool { access(directory + "/pdf.ttf", R_OK) == 0 }
+
     /// The Debian package of a model: "chi_sim" is in `tesseract-ocr-chi-sim`, "script/Fraktur" in
     /// `tesseract-ocr-script-frak`.
     package static func debianPackage(for language: String) -> String {

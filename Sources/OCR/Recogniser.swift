@@ -63,6 +63,7 @@ package final class Recogniser {
         pageBegins: (Int) -> Void = { _ in }
     ) throws(Failure) -> Recognition {
         try check(profile, language: language)
+        let outputs = try OutputCollector(profile.outputs, tessdata: tessdata)
         let decoder = try ImageDecoder(
             image, pages: pages, resolution: profile.dpi ?? PDFDocument.standardResolution, limits: limits,
             narrow: narrow)
@@ -79,7 +80,9 @@ package final class Recogniser {
                 engine = loaded
                 models = loaded.models
                 results.append(
-                    try loaded.recognise(&page, profile: profile, remaining: clock.now.duration(to: deadline)))
+                    try loaded.recognise(
+                        &page, number: number, profile: profile, remaining: clock.now.duration(to: deadline),
+                        outputs: outputs))
             } catch {
                 // A handle that was interrupted is not trusted again; loading another costs less than a doubt.
                 if let engine { engines.removeAll { $0 === engine } }
@@ -88,7 +91,7 @@ package final class Recogniser {
         }
         return Recognition(
             pages: results, pageCount: decoder.pageCount, sourceSHA256: Array(SHA256.hash(data: image)),
-            engine: Engine.version, models: models)
+            engine: Engine.version, models: models, outputs: try outputs.finish())
     }
 
     /// What can be refused before the image is looked at.
@@ -108,6 +111,11 @@ package final class Recogniser {
             throw Failure(
                 .languageUnavailable,
                 "page segmentation mode \(mode) needs the model osd in \(tessdata); install tesseract-ocr-osd")
+        }
+        // Tesseract has another font built in: then the PDFs of two nodes would not be the same bytes.
+        if profile.outputs.contains(.pdf), !ModelDirectory.hasDocumentFont(in: tessdata) {
+            throw Failure(
+                .languageUnavailable, "output pdf needs the font pdf.ttf in \(tessdata); libtesseract's package has it")
         }
     }
 

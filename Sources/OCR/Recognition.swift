@@ -14,14 +14,18 @@ package struct Recognition: Hashable, Sendable {
     package var engine: String
     /// "deu:1a2b3c4d5e6f7a8b,eng:…": the models used, in order, with the first 16 hexadecimal digits of their SHA-256.
     package var models: String
+    /// What the profile asks for besides the text, in the order of `Profile.Output`, each kind once.
+    package var outputs: [OutputBody]
 
     package init(
-        pages: [PageResult], pageCount: Int, sourceSHA256: [UInt8], engine: String, models: String
+        pages: [PageResult], pageCount: Int, sourceSHA256: [UInt8], engine: String, models: String,
+        outputs: [OutputBody] = []
     ) {
         self.pages = pages
         self.pageCount = pageCount
         self.sourceSHA256 = sourceSHA256
         self.engine = engine
         self.models = models
+        self.outputs = outputs
     }
 }

@@ -10,6 +10,8 @@ package struct ExportRecord: Hashable, Sendable {
     package var batch: String
     /// First page of the job's range; nil when it covers the whole file.
     package var page: Int?
+    /// Last page of the job's range; nil when it covers the whole file.
+    package var lastPage: Int?
     package var outcome: String
     package var language: String
     package var attempts: Int
@@ -20,13 +22,14 @@ package struct ExportRecord: Hashable, Sendable {
     package var result: JobResult?
 
     package init(
-        job: String, source: SourceReference, batch: String, page: Int? = nil, outcome: String, language: String,
-        attempts: Int, reason: String? = nil, node: String? = nil, result: JobResult? = nil
+        job: String, source: SourceReference, batch: String, page: Int? = nil, lastPage: Int? = nil, outcome: String,
+        language: String, attempts: Int, reason: String? = nil, node: String? = nil, result: JobResult? = nil
     ) {
         self.job = job
         self.source = source
         self.batch = batch
         self.page = page
+        self.lastPage = lastPage
         self.outcome = outcome
         self.language = language
         self.attempts = attempts
@@ -39,7 +42,8 @@ package struct ExportRecord: Hashable, Sendable {
     package init(_ row: Ocr_V1_ExportRow) throws(ResultCodecError) {
         self.init(
             job: row.job, source: SourceReference(bytes: Array(row.source)), batch: row.batch,
-            page: row.hasFirstPage ? Int(row.firstPage) : nil, outcome: row.outcome, language: row.language,
+            page: row.hasFirstPage ? Int(row.firstPage) : nil, lastPage: row.hasLastPage ? Int(row.lastPage) : nil,
+            outcome: row.outcome, language: row.language,
             attempts: Int(row.attempts),
             reason: row.hasFailure ? "\(row.failure.code): \(row.failure.detail)" : nil,
             node: row.hasNode ? row.node : nil,
@@ -58,7 +62,8 @@ package struct ExportRecord: Hashable, Sendable {
             ("confidence", result?.confidence.map { .float($0) } ?? .null), ("words", JSONValue(result?.wordCount)),
             ("width", JSONValue(first?.width)), ("height", JSONValue(first?.height)), ("dpi", JSONValue(first?.dpi)),
             ("rotation", JSONValue(first?.rotationDegrees)),
-            ("sha256", JSONValue(result.map { Self.hex($0.sourceSHA256) })), ("engine", JSONValue(result?.engine)),
+            ("sha256", JSONValue(result.map { Hexadecimal.text($0.sourceSHA256) })),
+            ("engine", JSONValue(result?.engine)),
             ("models", JSONValue(result?.models)), ("profile", JSONValue(result?.profileDigest)),
             ("node", JSONValue(node ?? result?.node.description)), ("attempts", JSONValue(attempts)),
             ("milliseconds", JSONValue(result?.milliseconds)), ("reason", JSONValue(reason)),
@@ -84,10 +89,5 @@ package struct ExportRecord: Hashable, Sendable {
             ])
         }
         return [reused, ("blank", .bool(result.isBlank))] + (pages.count > 1 ? [("page_results", .array(pages))] : [])
-    }
-
-    private static func hex(_ bytes: [UInt8]) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 }

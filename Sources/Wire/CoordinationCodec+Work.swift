@@ -14,6 +14,8 @@ extension CoordinationCodec {
             var message = Ocr_V1_SubmissionMessage()
             message.key = Data(entry.key.bits.bytes)
             message.specification = encode(entry.specification)
+            message.fileEpoch = entry.fileEpoch
+            message.isBeyondEnd = entry.isBeyondEnd
             return message
         }
         return message
@@ -123,7 +125,10 @@ extension CoordinationCodec {
         for entry in message.entries {
             let (key, specification) = try job(entry.key, entry.specification)
             guard specification.batch == batch.id else { throw .malformed("entry of another batch") }
-            entries.append(Submission(key: key, specification: specification))
+            entries.append(
+                Submission(
+                    key: key, specification: specification, fileEpoch: try counter(entry.fileEpoch, "epoch"),
+                    isBeyondEnd: entry.isBeyondEnd))
         }
         return AdmitRequest(number: message.number, batch: batch, entries: entries)
     }

@@ -20,8 +20,9 @@ package enum ResultCodec {
     /// Most pages in one result; far above the cap of a recogniser, it bounds what hostile bytes can make us allocate.
     package static let pageCountLimit = 1 << 16
 
-    /// The stored form of a result. Throws when it has no page, more than `pageCountLimit`, a figure out of range, or
-    /// would be larger than `Limits.resultByteCount`.
+    /// The stored form of a result. Throws when it has no page, more than `pageCountLimit`, a figure out of range,
+    /// outputs out of order or of more than `Limits.outputByteCount`, or would be larger than `Limits.resultByteCount`;
+    /// names the output that is largest then.
     package static func encode(_ result: JobResult) throws(ResultCodecError) -> StoredResult {
         guard (1...pageCountLimit).contains(result.pages.count) else {
             throw ResultCodecError("a result of \(result.pages.count) pages")
@@ -33,7 +34,7 @@ package enum ResultCodec {
         var byteCount = 0
         for page in result.pages {
             byteCount += page.text.utf8.count
-            guard byteCount <= Limits.resultByteCount else { throw tooLarge }
+            guard byteCount <= Limits.resultByteCount else { throw tooLarge([]) }
             message.pages.append(try encode(page))
         }
         message.sourceSha256 = .init(result.sourceSHA256)
@@ -44,19 +45,31 @@ package enum ResultCodec {
         message.milliseconds = UInt64(max(0, result.milliseconds))
         message.filePageCount = UInt32(clamping: max(0, result.filePageCount ?? 0))
         if let reused = result.reused { message.reused = .init(reused.bits.bytes) }
+        guard OutputCodec.isOrdered(result.outputs.map(\.kind)) else {
+            throw ResultCodecError("outputs that are doubled or out of order")
+        }
+        guard result.outputs.reduce(0, { $0 + $1.bytes.count }) <= Limits.outputByteCount else {
+            throw tooLarge(result.outputs.map { ($0.kind, $0.bytes.count) }, limit: Limits.outputByteCount)
+        }
+        for output in result.outputs { message.outputs.append(try OutputCodec.encode(output)) }
         let body: [UInt8]
         do {
             body = try message.serializedBytes()
         } catch {
             throw ResultCodecError("the result cannot be encoded: \(error)")
         }
-        guard body.count <= Limits.resultByteCount else { throw tooLarge }
+        guard body.count <= Limits.resultByteCount else {
+            throw tooLarge(zip(result.outputs, message.outputs).map { ($0.kind, $1.zstandard.count) })
+        }
         return StoredResult(digest: digest(of: result), body: body)
     }
 
     /// The result in a stored body. Throws for anything that `encode` could not have written; never traps.
-    package static func decode(_ body: [UInt8]) throws(ResultCodecError) -> JobResult {
-        guard body.count <= Limits.resultByteCount else { throw tooLarge }
+    ///
+    /// - Parameter withOutputs: false leaves `outputs` empty and their bytes packed and unchecked: for who wants the text
+    ///   only.
+    package static func decode(_ body: [UInt8], withOutputs: Bool = true) throws(ResultCodecError) -> JobResult {
+        guard body.count <= Limits.resultByteCount else { throw tooLarge([]) }
         var options = BinaryDecodingOptions()
         options.discardUnknownFields = true
         options.messageDepthLimit = 8
@@ -85,11 +98,28 @@ package enum ResultCodec {
         var pages: [PageResult] = []
         pages.reserveCapacity(message.pages.count)
         for page in message.pages { pages.append(try decode(page)) }
+        var outputs: [OutputBody] = []
+        if withOutputs {
+            // In order and each once, before any is unpacked.
+            var kinds: [Profile.Output] = []
+            for output in message.outputs.prefix(Profile.Output.allCases.count) {
+                kinds.append(try OutputCodec.kind(of: output))
+            }
+            guard kinds.count == message.outputs.count, OutputCodec.isOrdered(kinds) else {
+                throw ResultCodecError("outputs that are doubled or out of order")
+            }
+            var room = Limits.outputByteCount
+            for output in message.outputs {
+                let decoded = try OutputCodec.decode(output, limit: room)
+                room -= decoded.bytes.count
+                outputs.append(decoded)
+            }
+        }
         return JobResult(
             pages: pages, sourceSHA256: Array(message.sourceSha256), engine: message.engine, models: message.models,
             profileDigest: message.profileDigest, node: NodeID(node), milliseconds: milliseconds,
             filePageCount: message.filePageCount > 0 ? Int(message.filePageCount) : nil,
-            reused: reused.map(JobKey.init))
+            reused: reused.map(JobKey.init), outputs: outputs)
     }
 
     /// The digest that `encode` gives: equal for equal recognitions, whichever node made them.
@@ -112,11 +142,21 @@ package enum ResultCodec {
         digest.update(result.engine)
         digest.update(result.models)
         digest.update(result.profileDigest)
+        // Nothing where there are none: the digests of results of text stay as they always were.
+        for output in result.outputs {
+            digest.update(output.kind.rawValue)
+            digest.update(output.bytes)
+        }
         return digest.bits
     }
 
-    private static var tooLarge: ResultCodecError {
-        ResultCodecError("the result is larger than \(Limits.resultByteCount >> 20) MiB")
+    /// Names the largest of the outputs.
+    private static func tooLarge(
+        _ outputs: [(kind: Profile.Output, byteCount: Int)], limit: Int = Limits.resultByteCount
+    ) -> ResultCodecError {
+        let largest = outputs.max { $0.byteCount < $1.byteCount }
+        let detail = largest.map { "; its output \($0.kind.rawValue) has \(($0.byteCount + (1 << 20) - 1) >> 20) MiB" }
+        return ResultCodecError("the result is larger than \(limit >> 20) MiB\(detail ?? "")")
     }
 
     private static func encode(_ page: PageResult) throws(ResultCodecError) -> Ocr_V1_PageMessage {

@@ -151,6 +151,27 @@ struct CoordinatorTests {
         #expect(Set(world.running.map(\.slot)).count == 2)
     }
 
+    @Test(
+        "a slot whose images come from afar has more of them ahead, so that a short job does not let it wait",
+        arguments: [
+            ("/scans/a", 1_000, 2), ("s3://scans/a", 1_000, 3), ("https://scans/a", 200, 5), ("s3://scans/a", 9_000, 3),
+        ])
+    func fetchAhead(place: String, milliseconds: Int, depth: Int) throws {
+        var world = try World(slots: 1)
+        try world.open()
+        let source = SourceReference(text: place)
+        let entries = (0..<20).map { number in
+            Submission(
+                key: World.key(number),
+                specification: JobSpecification(batch: World.batch, source: source, language: "eng"))
+        }
+        try world.step(.submit(world.request(), entries))
+        #expect(world.running.count == 2)
+        try world.advance(.milliseconds(milliseconds))
+        try world.end()
+        #expect(world.running.count == depth)
+    }
+
     @Test("higher priority first, whenever it arrives")
     func priorities() throws {
         var world = try World(slots: 1)

@@ -120,6 +120,100 @@ struct SplittingTests {
         #expect(try world.counts().done == 5)
     }
 
+    /// Ends everything that runs, first parts as those of a file of so many pages.
+    private func finish(_ world: inout World, pageCount: Int) throws {
+        for _ in 0..<100 {
+            guard !world.running.isEmpty else { return }
+            let isParent = world.running[0].assignment.specification.pages == .all
+            try world.end(
+                0,
+                isParent && PageSplit.isSplit(pageCount: pageCount)
+                    ? .recognisedInPart(World.result(), pageCount: pageCount) : .recognised(World.result()))
+            // Parts beyond the end are looked for in several steps.
+            for _ in 0..<10 { try world.step() }
+        }
+    }
+
+    @Test("that has fewer pages than before loses those beyond its end, and gets them back", arguments: [9, 3])
+    func shorter(pageCount: Int) throws {
+        var world = try World(slots: 1)
+        try world.open()
+        try world.submit([1])
+        try finish(&world, pageCount: Self.pageCount)
+        let left = PageSplit.furtherParts(pageCount: pageCount).count
+        for _ in 0..<2 {
+            try world.step(.submit(world.request(), [World.submission(1, modified: 9)]))
+            try finish(&world, pageCount: pageCount)
+            let found = try records(keys(of: 1, world.coordinator), world.ledger)
+            #expect(found.map(\.outcome) == (0..<4).map { $0 < left ? .done : .cancelled })
+            for record in found.dropFirst(left) {
+                #expect(record.epoch == 1 && record.isConsistent)
+                #expect(
+                    record.reason?.text
+                        == "source-changed: the file has changed, and does not have these pages any more")
+            }
+            #expect(try world.record(1)?.outcome == .done)
+            #expect(try world.counts().total == 5)
+        }
+        // The file as it was at first.
+        try world.step(.submit(world.request(), [World.submission(1, modified: 0)]))
+        try finish(&world, pageCount: Self.pageCount)
+        let again = try records(keys(of: 1, world.coordinator), world.ledger)
+        #expect(again.map(\.epoch) == [2, 2, 2, 2])
+        #expect(try world.counts().done == 5)
+    }
+
+    @Test("of very many pages that becomes one of few loses all others")
+    func muchShorter() throws {
+        var world = try World(slots: 1)
+        try world.open()
+        try world.submit([1])
+        try finish(&world, pageCount: 400)
+        #expect(try world.counts().done == 100)
+        try world.step(.submit(world.request(), [World.submission(1, modified: 9)]))
+        try finish(&world, pageCount: 1)
+        let counts = try world.counts()
+        #expect(counts.done == 1 && counts.cancelled == 99)
+    }
+
+    @Test("that is relabelled while it is split has the new language in all its parts")
+    func relabelled() throws {
+        var world = try World(slots: 1)
+        try world.open()
+        try world.submit([1])
+        let (slot, before) = world.running.removeFirst()
+        try world.step(
+            .operate(
+                world.request(),
+                Operation(
+                    kind: .relabel(language: "deu", pattern: [UInt8(ascii: "*")], redo: false),
+                    selection: .batch(World.batch))))
+        for _ in 0..<3 { try world.step() }
+        // What was counted before comes after it.
+        try world.step(.counted(before, pageCount: Self.pageCount))
+        try world.step(.finished(slot, before, .returned))
+        try finish(&world, pageCount: Self.pageCount)
+        let found = try records(keys(of: 1, world.coordinator), world.ledger)
+        #expect(found.map(\.specification.language) == ["deu", "deu", "deu", "deu"])
+        let epoch = try #require(try world.record(1)?.epoch)
+        #expect(found.map(\.epoch) == [epoch, epoch, epoch, epoch])
+        #expect(try world.counts().done == 5)
+        // And once more, late: what is newer stays.
+        try world.step(.counted(before, pageCount: Self.pageCount))
+        #expect(try world.counts().done == 5)
+    }
+
+    @Test("that was cancelled before it was counted has no other parts")
+    func cancelledBefore() throws {
+        var world = try World(slots: 1)
+        try world.open()
+        try world.submit([1])
+        try world.step(.operate(world.request(), Operation(kind: .cancel, selection: .batch(World.batch))))
+        try finish(&world, pageCount: Self.pageCount)
+        #expect(try world.counts().total == 1)
+        #expect(try world.record(1)?.outcome == .done)
+    }
+
     @Test("of a batch that was removed leaves nothing behind")
     func removed() throws {
         var world = try World(slots: 1)
@@ -170,6 +264,29 @@ struct SplittingTests {
         #expect(try cluster.record(number, at: member)?.outcome == .done)
         #expect(try partRecords(running.assignment, cluster).count == 4)
         try cluster.finishAll()
+        for member in cluster.members { #expect(member.core.violatedInvariant() == nil) }
+    }
+
+    @Test("that is cancelled while its parts are on their way to their primaries has them cancelled, too")
+    func cancelledMeanwhile() throws {
+        let (cluster, member, running, number) = try counted()
+        cluster.holds = { _, _, message in if case .admit = message { true } else { false } }
+        try cluster.step(member, [.counted(running.assignment, pageCount: Self.pageCount)])
+        try cluster.settle()
+        let replies = member.replies.count
+        try cluster.step(
+            member, [.operate(cluster.request(), Operation(kind: .cancel, selection: .batch(MiniCluster.batch)))])
+        try cluster.settle()
+        #expect(try cluster.record(number, at: member)?.outcome == .cancelled)
+        cluster.holds = nil
+        cluster.release()
+        try cluster.end(running, at: member, Self.inPart)
+        try cluster.settle()
+        try cluster.advance(.seconds(30))
+        let parts = try partRecords(running.assignment, cluster)
+        #expect(parts.count == 4 && parts.allSatisfy { $0.outcome == .cancelled })
+        // The client hears of what it asked for, and of nothing else.
+        #expect(member.replies.count == replies + 1)
         for member in cluster.members { #expect(member.core.violatedInvariant() == nil) }
     }
 

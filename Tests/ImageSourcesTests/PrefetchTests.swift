@@ -10,6 +10,21 @@ import Testing
 @Suite struct PrefetchTests {
     private let place: Place
     private let network = FakeNetwork()
+    private let clock = Clock()
+
+    private final class Clock: Sendable {
+        private let time = Mutex<UInt64>(1_000_000_000_000)
+
+        func advance(_ nanoseconds: UInt64) { time.withLock { $0 += nanoseconds } }
+
+        /// Goes on with every question, as real time does.
+        func next() -> UInt64 {
+            time.withLock { time in
+                time += 1
+                return time
+            }
+        }
+    }
 
     init() throws { place = try Place() }
 
@@ -25,7 +40,9 @@ import Testing
 
     private func prefetcher(budget: Int, ahead: Int = 100, threads: Int = 4) -> SourcePrefetcher {
         _ = FakeNode(1, in: network, origins: Set((0..<200).map(jobKey)))
-        let prefetcher = SourcePrefetcher(FakeNode(2, in: network).resolver, budgetBytes: budget, aheadLimit: ahead)
+        let prefetcher = SourcePrefetcher(
+            FakeNode(2, in: network).resolver, budgetBytes: budget, aheadLimit: ahead,
+            now: { [clock] in clock.next() })
         prefetcher.start(threadCount: threads)
         return prefetcher
     }
@@ -215,7 +232,74 @@ import Testing
         try prefetcher.settle { $0.fetchedCount == 1 }
         #expect(network.fetches.map(\.key) == [jobKey(1), jobKey(3)])
         prefetcher.discard(last)
+        clock.advance(Limits.keptSourceNanoseconds)
         try prefetcher.settle { $0.heldBytes == 0 }
+    }
+
+    @Test func `what was fetched for a job that is given back is there when it comes again, for a while`() throws {
+        let prefetcher = prefetcher(budget: 1_000)
+        defer { prefetcher.stop() }
+        let job = try job(1, 900)
+        prefetcher.expect(job)
+        try prefetcher.settle { $0.fetchedCount == 1 }
+        prefetcher.discard(job)
+        clock.advance(Limits.keptSourceNanoseconds / 2)
+        #expect(prefetcher.figures().heldBytes == 900)
+        let again = assignment(1, job.specification, attempt: 2)
+        prefetcher.expect(again)
+        try prefetcher.settle { $0.keptCount == 1 }
+        prefetcher.discard(again)
+        let third = assignment(1, job.specification, attempt: 3)
+        #expect(try bytes(prefetcher.open(third).get()) == pattern(900))
+        #expect(network.fetches.count == 1)
+        #expect(prefetcher.figures().keptCount == 2)
+        // Taken by a slot, it is kept no more.
+        prefetcher.discard(third)
+        try prefetcher.settle { $0.heldBytes == 0 }
+        let last = assignment(1, job.specification, attempt: 4)
+        prefetcher.expect(last)
+        try prefetcher.settle { $0.fetchedCount == 2 }
+        prefetcher.discard(last)
+        clock.advance(Limits.keptSourceNanoseconds)
+        #expect(prefetcher.figures().heldBytes == 0)
+        #expect(try prefetcher.open(assignment(1, job.specification, attempt: 5)).get().byteCount == 900)
+        #expect(network.fetches.count == 3)
+    }
+
+    @Test func `what is kept makes room for what is fetched ahead, and nothing is evicted`() throws {
+        let prefetcher = prefetcher(budget: 1_000, threads: 2)
+        defer { prefetcher.stop() }
+        let first = try job(1, 900)
+        prefetcher.expect(first)
+        try prefetcher.settle { $0.fetchedCount == 1 }
+        // Waits for memory already when the first is given back.
+        let second = try job(2, 900)
+        prefetcher.expect(second)
+        prefetcher.discard(first)
+        try prefetcher.settle { $0.fetchedCount == 2 }
+        prefetcher.discard(second)
+        // Kept when the third asks.
+        prefetcher.expect(try job(3, 900))
+        try prefetcher.settle { $0.fetchedCount == 3 }
+        #expect(prefetcher.figures().heldBytes == 900)
+        #expect(prefetcher.figures().peakHeldBytes == 900)
+        #expect(prefetcher.figures().evictedCount == 0)
+    }
+
+    @Test func `images of jobs that are given back are not kept in any number`() throws {
+        let prefetcher = prefetcher(budget: 1 << 20, ahead: 2)
+        defer { prefetcher.stop() }
+        for number in 1...3 {
+            let job = try job(UInt64(number), 100)
+            prefetcher.expect(job)
+            try prefetcher.settle { $0.fetchedCount == number }
+            prefetcher.discard(job)
+        }
+        #expect(prefetcher.figures().heldBytes == 200)
+        #expect(try prefetcher.open(try job(3, 100)).get().byteCount == 100)
+        #expect(network.fetches.count == 3)
+        #expect(try prefetcher.open(try job(1, 100)).get().byteCount == 100)
+        #expect(network.fetches.count == 4)
     }
 
     @Test func `a fetch that waits for memory ends when its assignment is given back`() throws {

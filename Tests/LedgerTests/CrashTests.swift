@@ -62,6 +62,7 @@ struct CrashTests {
             }
             #expect(try ledger.divergentCount() == model.divergentCount())
             #expect(quickCheck(directory.path) == "ok")
+            #expect(BodyFileTests.files(in: directory.path) == BodyFileTests.namedFiles(in: directory.path))
         }
         print("\(kills) kills at \(point): \(next) transactions")
     }

@@ -80,15 +80,15 @@ struct OpeningTests {
         try old.close()
         var options = LedgerOptions()
         options.schema = Schema(
-            version: 5, creation: "",
-            migrations: [3: "CREATE TABLE added(a INTEGER); INSERT INTO added VALUES (1)", 4: "nonsense"])
+            version: 6, creation: "",
+            migrations: [4: "CREATE TABLE added(a INTEGER); INSERT INTO added VALUES (1)", 5: "nonsense"])
         #expect(error { _ = try SQLiteLedger(directory: path, options: options) }?.kind == .other)
         let connection = try SQLConnection(path: path + "/ledger.sqlite")
-        #expect(try connection.integer("PRAGMA user_version") == 4)
+        #expect(try connection.integer("PRAGMA user_version") == 5)
         options.schema = Schema(
-            version: 5, creation: "", migrations: [3: "not run again", 4: "ALTER TABLE added ADD COLUMN b INTEGER"])
+            version: 6, creation: "", migrations: [4: "not run again", 5: "ALTER TABLE added ADD COLUMN b INTEGER"])
         let new = try SQLiteLedger(directory: path, options: options)
-        #expect(new.opening.migratedFrom == 4)
+        #expect(new.opening.migratedFrom == 5)
         #expect(try new.connection.integer("SELECT count(*) FROM added WHERE b IS NULL") == 1)
         #expect(try Observation(new) == Observation(model))
     }

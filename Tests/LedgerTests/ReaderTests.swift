@@ -97,6 +97,27 @@ struct ReaderTests {
         #expect(throws: LedgerError.self) { try reader.makeExportOrder(BatchID(name: "unknown")) }
     }
 
+    @Test("goes on behind a place, which need not be a job's")
+    func exportBehindAPlace() throws {
+        let ledger = try filled()
+        let reader = try LedgerReader(directory: directory.path)
+        let batch = Workload.batchIDs[0]
+        let expected = try ledger.records(batch: batch, outcome: nil, afterSequence: 0, limit: 10_000)
+            .map { ExportPosition($0.record) }.sorted()
+        func delivered(after place: ExportPosition) throws -> [ExportPosition] {
+            let order = try reader.makeExportOrder(batch, after: place)
+            let jobs = try order.next(limit: 10_000).map { ExportPosition($0.record) }
+            #expect(order.count == jobs.count)
+            return jobs
+        }
+        for index in [0, 7, expected.count - 1] {
+            #expect(try delivered(after: expected[index]) == Array(expected[(index + 1)...]))
+            let before = ExportPosition(
+                source: expected[index].source, pages: .all, key: JobKey(Bits128(high: 0, low: 0)))
+            #expect(try delivered(after: before) == expected.filter { before < $0 })
+        }
+    }
+
     @Test("removes at the next start what a killed export left")
     func leftoverExport() throws {
         try SQLiteLedger(directory: directory.path).close()

@@ -24,6 +24,8 @@ package struct Workload: Sendable {
     /// Jobs per batch.
     package var jobCount = 40
     package var resultByteCount = 3_000
+    /// Of the results that are kept in files of their own; two jobs of a number have the same.
+    package var largeByteCount = 70_000
 
     package init(seed: UInt64) { self.seed = seed }
 
@@ -114,7 +116,9 @@ package struct Workload: Sendable {
             let digest = Bits128(high: UInt64(draw(0..<3)), low: 5)
             result = StoredResult(
                 digest: digest,
-                body: [UInt8](repeating: UInt8(digest.high), count: draw(0..<2) * resultByteCount + number))
+                body: [UInt8](
+                    repeating: UInt8(digest.high),
+                    count: draw(0..<2) * (number % 9 == 4 ? largeByteCount : resultByteCount) + number))
         }
         let record = Record(
             key: key(batch, number), specification: specification, epoch: UInt32(draw(0..<12) / 5), outcome: outcome,

@@ -1,4 +1,4 @@
-// An HTTP service on loopback that answers as a test says: metadata of the clouds, credentials of containers, STS.
+// An HTTP service on loopback that answers as a test says: metadata of the clouds, credentials of containers, STS, objects.
 
 import NIOCore
 import NIOHTTP1
@@ -27,12 +27,16 @@ package struct FakeAnswer: Sendable {
         case dripping
         /// The connection closes without an answer.
         case closed
+        /// The head announces all bytes; the connection closes after so many of them.
+        case cut(after: Int)
     }
 
     package var status: Int
     package var body: String
     package var headers: [String: String] = [:]
     package var manner = Manner.whole
+    /// In place of `body`, where it is no text.
+    package var content: [UInt8]?
 
     package init(_ status: Int = 200, _ body: String = "", headers: [String: String] = [:], manner: Manner = .whole) {
         self.status = status
@@ -110,16 +114,25 @@ private final class Handler: ChannelInboundHandler {
         switch answer.manner {
         case .silent: return
         case .closed: return context.close(promise: nil)
-        case .whole, .dripping: break
+        case .whole, .dripping, .cut: break
         }
+        let content = answer.content ?? Array(answer.body.utf8)
         var head = HTTPResponseHead(version: .http1_1, status: HTTPResponseStatus(statusCode: answer.status))
         for (name, value) in answer.headers { head.headers.add(name: name, value: value) }
-        if case .whole = answer.manner {
-            head.headers.add(name: "Content-Length", value: "\(answer.body.utf8.count)")
+        switch answer.manner {
+        case .whole:
+            head.headers.add(name: "Content-Length", value: "\(content.count)")
             context.write(wrapOutboundOut(.head(head)), promise: nil)
-            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: answer.body)))), promise: nil)
+            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: content)))), promise: nil)
             context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        } else {
+        case .cut(let count):
+            head.headers.add(name: "Content-Length", value: "\(content.count)")
+            context.write(wrapOutboundOut(.head(head)), promise: nil)
+            let part = ByteBuffer(bytes: content.prefix(count))
+            let channel = context.channel
+            context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(part))))
+                .whenComplete { _ in channel.close(promise: nil) }
+        case .dripping, .silent, .closed:
             context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
             let channel = NIOLoopBound(context, eventLoop: context.eventLoop)
             context.eventLoop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(50)) { task in

@@ -37,12 +37,14 @@ final class RunningCluster {
     /// Starts a node that listens at a free port; the first is alone, the others join through it unless told otherwise.
     @discardableResult
     func add(
-        _ name: String, seeds: [String]? = nil, key: String? = nil, configuration: String? = nil, waits: Bool = true
+        _ name: String, seeds: [String]? = nil, key: String? = nil, configuration: String? = nil,
+        environment: [String: String] = [:], waits: Bool = true
     ) throws -> RunningNode {
         let named = try seeds ?? nodes.first.map { [try address(of: $0)] } ?? []
         let node = try RunningNode(
             workers: 1, configuration: configuration, words: named.isEmpty ? ["start"] : ["join"] + named,
-            flags: ["--name", name, "--listen", "127.0.0.1:0", "--key", key ?? self.key], waits: waits)
+            flags: ["--name", name, "--listen", "127.0.0.1:0", "--key", key ?? self.key], environment: environment,
+            waits: waits)
         nodes.append(node)
         return node
     }

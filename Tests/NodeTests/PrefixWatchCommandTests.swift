@@ -45,6 +45,55 @@ struct PrefixWatchCommandTests {
         #expect(watch(node)?["state"] as? String == "failing")
     }
 
+    /// Image files of the corpus with OCR_LONG, where it is here; else the fixtures.
+    private static var uploads: [String] {
+        let corpus = Places.isLong ? Places.corpus("corpus", "OCR_CORPUS") : nil
+        let folder = corpus.map { $0 + "/images" } ?? Places.repository + "/Tests/Fixtures/images"
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return names.filter { !$0.hasSuffix(".md") }.sorted().map { "\(folder)/\($0)" }
+    }
+
+    @Test("that are filled while two nodes work on them give every image its text")
+    func filling() throws {
+        let moto = try MotoServer(checksSignatures: true)
+        try moto.aws("s3", "mb", "s3://scans")
+        let cluster = try RunningCluster()
+        for name in ["a", "b"] {
+            try cluster.add(
+                name, configuration: "[s3]\nendpoint = \"\(moto.address)\"\n", environment: moto.environment)
+        }
+        let node = cluster.nodes[0]
+        try node.wait("both are alive") { RunningCluster.states(node) == ["a": "alive", "b": "alive"] }
+        let started = node.command("submit", "--watch", "s3://scans/in", "--batch", "w", "--interval", "1s", "--json")
+        #expect(started.exitCode == 0, "\(started.errors)")
+        let files = Self.uploads
+        try #require(files.count >= 5)
+        // Two goes, the second one while what came with the first is worked on or done.
+        let first = moto.directory + "/first"
+        let second = moto.directory + "/second"
+        for (index, file) in files.enumerated() {
+            let folder = index % 3 == 0 ? first : second
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            try FileManager.default.copyItem(atPath: file, toPath: folder + "/" + (file as NSString).lastPathComponent)
+        }
+        try moto.aws("s3", "cp", "--recursive", "--quiet", first, "s3://scans/in/")
+        try node.wait("work has begun") { done(node, "w") > 0 }
+        let doneBefore = done(node, "w")
+        try moto.aws("s3", "cp", "--recursive", "--quiet", second, "s3://scans/in/")
+        let doneAfter = done(node, "w")
+        try node.wait("all are done", seconds: 1_200) { done(node, "w") == files.count }
+        let rows = node.rows("w")
+        #expect(
+            rows.compactMap { $0["source"] as? String }.sorted()
+                == files.map { "s3://scans/in/" + ($0 as NSString).lastPathComponent }.sorted())
+        #expect(rows.allSatisfy { $0["outcome"] as? String == "done" && $0["text"] is String })
+        let gets = moto.requests.filter { $0.hasPrefix("GET /scans/in/") }
+        #expect(Set(gets).count == files.count)
+        print(
+            "\(files.count) images uploaded in two goes: \(doneBefore) were done before the second, \(doneAfter) after it; "
+                + "\(gets.count) requests, \(Set(rows.compactMap { $0["node"] as? String }).count) nodes took part")
+    }
+
     @Test("with a queue learn of an object by its message, which is deleted then")
     func queue() throws {
         let moto = try MotoServer(checksSignatures: false)

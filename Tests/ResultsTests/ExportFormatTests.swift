@@ -1,5 +1,5 @@
 import ClusterModel
-import FoundationEssentials
+import Foundation
 import GRDB
 import Glibc
 import Results
@@ -34,11 +34,7 @@ import Wire
     ]
 
     private func export(_ format: ExportFormat, _ name: String, _ records: [ExportRecord] = records) throws -> [UInt8] {
-        let path = scratch.full(name)
-        let sink = try format.makeSink(path: path)
-        for record in records { try sink.write(record) }
-        try sink.finish()
-        return path
+        try scratch.export(format, name, records)
     }
 
     @Test func `JSON Lines are those of the contract`() throws {
@@ -90,24 +86,26 @@ import Wire
     }
 
     @Test func `an export that is abandoned leaves nothing, and the old file as it was`() throws {
+        let record = ExportSamples.withOutputs(Self.records[0])
         for format in ExportFormat.allCases {
-            let sink = try format.makeSink(path: scratch.full("gone-\(format.rawValue)"))
-            for record in Self.records { try sink.write(record) }
-            sink.abandon()
+            let run = try scratch.run(format, "gone-\(format.rawValue)")
+            for record in [record, Self.records[1]] { try run.write(record) }
+            run.abandon()
         }
         #expect(try scratch.names() == [])
         let path = try export(.jsonl, "kept")
         let before = try scratch.text(path)
-        let sink = try ExportFormat.jsonl.makeSink(path: path)
-        try sink.write(Self.records[0])
+        let run = try scratch.run(.jsonl, "kept")
+        try run.write(Self.records[0])
         #expect(try scratch.text(path) == before)
-        sink.abandon()
-        #expect(try scratch.names() == ["kept"])
+        #expect(throws: ExportError.self, "another one writes to it") { try scratch.run(.jsonl, "kept") }
+        run.abandon()
+        #expect(try scratch.names() == ["kept", "kept.failures.jsonl", "kept.manifest.json"])
     }
 
     @Test func `a SQLite export has a row a job and answers a full-text query`() throws {
         let path = try export(.sqlite, "x.sqlite")
-        #expect(try scratch.names() == ["x.sqlite"])
+        #expect(try scratch.names() == ["x.sqlite", "x.sqlite.failures.jsonl", "x.sqlite.manifest.json"])
         let database = try DatabaseQueue(path: String(decoding: path, as: UTF8.self))
         try database.read { database in
             let hits = try String.fetchAll(
@@ -142,7 +140,7 @@ import Wire
         failed.source = SourceReference(path: "/s/x/bad.png")
         let path = try export(.text, "tree", records + [failed])
         let files = try scratch.files(below: path)
-        #expect(files.count == 6)
+        #expect(files.count == 8)
         #expect(files.isSuperset(of: ["a.png.txt", "a.png.txt~/b.png.txt", "d/%2E%2E/e.png.txt", "index.jsonl"]))
         #expect(files.allSatisfy { $0.split(separator: "/").allSatisfy { $0.utf8.count <= 255 } })
         #expect(try scratch.text(path + Array("/a.png.txt".utf8)) == "Grüße, \"Welt\"\n\u{0C}")
@@ -151,7 +149,7 @@ import Wire
         #expect(index[0].hasPrefix(#"{"file":"a.png.txt","job":"0","source":"/s/x/a.png","#))
         #expect(index[5].hasPrefix(#"{"file":null,"#))
         #expect(try scratch.names() == ["tree"])
-        #expect(throws: ExportError.self) { try ExportFormat.text.makeSink(path: path) }
+        #expect(throws: ExportError.self) { try scratch.run(.text, "tree") }
     }
 
     @Test func `a tree has one text for all parts of a file, in their order`() throws {
@@ -166,7 +164,10 @@ import Wire
             records.append(record)
         }
         let path = try export(.text, "tree", records)
-        #expect(try scratch.files(below: path) == ["a.pdf.txt", "b.pdf.txt", "index.jsonl"])
+        #expect(
+            try scratch.files(below: path) == [
+                "a.pdf.txt", "b.pdf.txt", "index.jsonl", "manifest.json", "failures.jsonl",
+            ])
         #expect(try scratch.text(path + Array("/a.pdf.txt".utf8)) == "part 0\u{0C}\u{0C}part 1\u{0C}")
         #expect(try scratch.text(path + Array("/b.pdf.txt".utf8)) == "part 2\u{0C}\u{0C}part 3\u{0C}")
         let index = try scratch.text(path + Array("/index.jsonl".utf8)).split(separator: "\n")
@@ -177,8 +178,9 @@ import Wire
     }
 
     @Test func `formats that are files cannot go to standard output`() {
-        #expect(throws: ExportError.self) { try ExportFormat.sqlite.makeSink(path: nil) }
-        #expect(throws: ExportError.self) { try ExportFormat.text.makeSink(path: nil) }
+        for format in [ExportFormat.sqlite, .text, .pdf] {
+            #expect(throws: ExportError.self) { try ExportRun(ExportPlan(format: format, path: nil), ExportFacts()) }
+        }
     }
 }
 
@@ -193,6 +195,47 @@ final class Scratch {
     }
 
     deinit { _ = system("rm -rf '\(path)'") }
+
+    func run(
+        _ format: ExportFormat, _ name: String, compressed: Bool = false, packed: Bool = false,
+        resuming: ExportState? = nil
+    ) throws -> ExportRun {
+        try ExportRun(
+            plan(format, name, compressed: compressed, packed: packed), ExportSamples.facts, resuming: resuming)
+    }
+
+    func plan(
+        _ format: ExportFormat, _ name: String, compressed: Bool = false, packed: Bool = false
+    ) -> ExportPlan {
+        var plan = ExportPlan(format: format, path: full(name))
+        plan.isCompressed = compressed
+        plan.isPacked = packed
+        return plan
+    }
+
+    func export(
+        _ format: ExportFormat, _ name: String, _ records: some Sequence<ExportRecord>, compressed: Bool = false,
+        packed: Bool = false
+    ) throws -> [UInt8] {
+        let run = try run(format, name, compressed: compressed, packed: packed)
+        for record in records { try run.write(record) }
+        try run.finish()
+        return full(name)
+    }
+
+    func bytes(_ path: [UInt8]) throws -> [UInt8] {
+        Array(try #require(FileManager.default.contents(atPath: String(decoding: path, as: UTF8.self))))
+    }
+
+    /// What a program prints; throws when it fails.
+    func output(_ command: String) throws -> String {
+        let name = full("output-of-program")
+        let status = system("cd '\(path)' && { \(command); } > output-of-program 2>&1")
+        let text = try text(name)
+        unlink("\(path)/output-of-program")
+        guard status == 0 else { throw ExportError("\(command): \(text)") }
+        return text
+    }
 
     func full(_ name: String) -> [UInt8] { Array("\(path)/\(name)".utf8) }
 

@@ -92,6 +92,8 @@ import Testing
             assert all(isinstance(command, list) for command in data["runcmd"])
             script = {file["path"]: file["content"] for file in data["write_files"]}
             assert data["runcmd"][-1][0] in script
+            for library in ["tesseract", "leptonica", "poppler-cpp"]:
+                assert any(name.startswith("lib" + library) for name in data["packages"]), library
             for path, content in script.items():
                 print(path + "\\0" + content, end="\\0")
             """

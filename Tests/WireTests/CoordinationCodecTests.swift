@@ -257,7 +257,7 @@ import WireDecoders
             entries: [
                 Submission(
                     key: JobKeys.key(batch: batch.id, source: specification.source, pages: specification.pages),
-                    specification: specification)
+                    specification: specification, fileEpoch: 3, isBeyondEnd: true)
             ])
     }
 

@@ -93,10 +93,36 @@ typedef enum ocr_status {
     OCR_STATUS_OUT_OF_MEMORY = 3,
 } ocr_status;
 
+// What a page gives besides its text; a sum of these.
+enum {
+    OCR_OUTPUT_HOCR = 1,
+    OCR_OUTPUT_ALTO = 2,
+    OCR_OUTPUT_TSV = 4,
+    OCR_OUTPUT_WORDS = 8,
+};
+
+// A PDF that grows by a page with each recognition. It is written in memory; the only file that is opened is pdf.ttf of the
+// model directory, in whose place Tesseract takes another font where it is missing.
+typedef struct ocr_document ocr_document;
+
+// Begins a document of at most `byte_limit` bytes. Null, and a text in `error`, when that fails.
+ocr_document *ocr_document_create(const char *directory, size_t byte_limit, char *error, size_t capacity);
+// Whether it would have had more bytes than its limit.
+bool ocr_document_is_full(const ocr_document *document);
+// Ends the document. Gives its bytes, which live as long as the document; null when it is full or could not be written.
+const uint8_t *ocr_document_finish(ocr_document *document, size_t *byte_count);
+void ocr_document_free(ocr_document *document);
+
 typedef struct ocr_page {
     ocr_status status;
     // NUL-terminated UTF-8, to be freed by ocr_page_free; null unless done.
     char *text;
+    // The same, where they were asked for: an element div class="ocr_page"; an element Page of ALTO, whose ids are
+    // unique in the file; lines of TSV without the heading; a JSON array of the words, in one line.
+    char *hocr;
+    char *alto;
+    char *tsv;
+    char *words;
     // Over words that are not only white space.
     int word_count;
     double confidence_sum;
@@ -106,10 +132,12 @@ typedef struct ocr_page {
     char error[200];
 } ocr_page;
 
-// Recognises `image`, which is consumed. `resolution` 0 takes the image's own. After any status but DONE the engine is
-// to be freed.
+// Recognises `image`, which is consumed. `resolution` 0 takes the image's own. `outputs` are made from the same
+// recognition, as those of page `number` of the file (from 1); so is a page of `document`, where it is not null. After any
+// status but DONE the engine is to be freed.
 void ocr_engine_recognise(
-    ocr_engine *engine, ocr_image *image, int mode, int resolution, int deadline_milliseconds, ocr_page *page);
+    ocr_engine *engine, ocr_image *image, int mode, int resolution, int deadline_milliseconds, int number,
+    unsigned outputs, ocr_document *document, ocr_page *page);
 void ocr_page_free(ocr_page *page);
 
 #ifdef __cplusplus

@@ -218,10 +218,20 @@ package struct Catalogue: Hashable, Sendable {
 package struct Submission: Hashable, Sendable {
     package let key: JobKey
     package let specification: JobSpecification
+    /// Of a further part of a file: the epoch of the file's first part, which counted the pages. 0 for what a client
+    /// submits.
+    package let fileEpoch: UInt32
+    /// Names pages that the file, as the specification says it is, does not have: nothing new is made of it, and what is
+    /// there of another version of the file is taken back.
+    package let isBeyondEnd: Bool
 
-    package init(key: JobKey, specification: JobSpecification) {
+    package init(
+        key: JobKey, specification: JobSpecification, fileEpoch: UInt32 = 0, isBeyondEnd: Bool = false
+    ) {
         self.key = key
         self.specification = specification
+        self.fileEpoch = fileEpoch
+        self.isBeyondEnd = isBeyondEnd
     }
 }
 

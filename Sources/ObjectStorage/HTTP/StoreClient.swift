@@ -31,6 +31,8 @@ struct PreparedRequest: Sendable {
     var headers: [(name: String, value: String)]
     /// Whose budget and turns it takes: "https://host:port".
     var endpoint: String
+    var method = "GET"
+    var body: [UInt8] = []
 }
 
 /// What an answer that is not the object means.
@@ -50,7 +52,7 @@ protocol RequestOrigin: Sendable {
     ///   - offset: where the bytes that are wanted begin.
     ///   - validator: the ETag that the object must still have, nil where it is not known yet.
     func request(from offset: Int64, validator: String?) async throws(StoreError) -> PreparedRequest
-    /// What an answer with another status than 200 and 206 means; `body` is its beginning.
+    /// What an answer with another status than 200, 204 and 206 means; `body` is its beginning.
     func verdict(status: UInt, headers: HTTPHeaders, body: [UInt8]) -> AnswerVerdict
     /// Whether the object can be asked for from an offset on, given its ETag.
     func canResume(validator: String?, headers: HTTPHeaders) -> Bool
@@ -110,6 +112,9 @@ package final class StoreClient: Sendable {
             request.headers.add(name: header.name, value: header.value)
         }
         request.headers.add(name: "User-Agent", value: options.userAgent)
+        request.method = HTTPMethod(rawValue: prepared.method)
+        // One that changes something says its length even where that is none.
+        if prepared.method == "PUT" || prepared.method == "POST" { request.body = .bytes(prepared.body) }
         return try await http.execute(request, deadline: .now() + Self.requestLimit)
     }
 
@@ -130,6 +135,13 @@ package final class StoreClient: Sendable {
 
     /// The whole body of an answer; asked for again when it breaks off.
     func whole(_ origin: some RequestOrigin, gates: EndpointGates, limit: Int) async throws(StoreError) -> [UInt8] {
+        try await exchange(origin, gates: gates, limit: limit).body
+    }
+
+    /// An answer with its headers; asked for again when it breaks off.
+    func exchange(
+        _ origin: some RequestOrigin, gates: EndpointGates, limit: Int
+    ) async throws(StoreError) -> (headers: HTTPHeaders, body: [UInt8]) {
         var run = RetryRun(options.retry)
         while true {
             let opened = try await open(origin, gates: gates, from: 0, validator: nil, &run)
@@ -145,7 +157,7 @@ package final class StoreClient: Sendable {
                     throw CutShort(received: Int64(bytes.count), said: said)
                 }
                 run.succeed(gates.budget(opened.endpoint))
-                return bytes
+                return (opened.response.headers, bytes)
             } catch let error as StoreError {
                 throw error
             } catch {
@@ -165,7 +177,7 @@ package final class StoreClient: Sendable {
         var contentLength: Int64? { response.headers.first(name: "Content-Length").flatMap { Int64($0) } }
     }
 
-    /// Asks until there is an answer with 200 or 206, or no use in asking on.
+    /// Asks until there is an answer with 200, 204 or 206, or no use in asking on.
     func open(
         _ origin: some RequestOrigin, gates: EndpointGates, from offset: Int64, validator: String?,
         _ run: inout RetryRun
@@ -180,7 +192,7 @@ package final class StoreClient: Sendable {
             do {
                 let response = try await send(prepared)
                 let status = response.status.code
-                if status == 200 || status == 206 {
+                if status == 200 || status == 204 || status == 206 {
                     return Opened(response: response, endpoint: prepared.endpoint, turn: turn)
                 }
                 let body = await Self.beginning(of: response.body, limit: S3ErrorBody.byteLimit)

@@ -2,6 +2,7 @@
 
 import AsyncHTTPClient
 package import ClusterModel
+internal import Crypto
 internal import Glibc
 internal import NIOHTTP1
 import Synchronization
@@ -87,11 +88,12 @@ package final class S3Client: Sendable {
 
     fileprivate func prepare(
         _ location: S3Location, _ query: [(name: String, value: String)],
-        _ headers: [(name: String, value: String)], region: String, name: String
+        _ headers: [(name: String, value: String)], region: String, name: String, method: String, body: [UInt8]
     ) async throws(StoreError) -> PreparedRequest {
         let (base, path) = addressing.place(location, region: region)
         var request = SignatureV4.Request(
-            method: "GET", path: path, query: query, headers: [(name: "Host", value: base.authority)] + headers)
+            method: method, path: path, query: query, headers: [(name: "Host", value: base.authority)] + headers)
+        if !body.isEmpty { request.payloadHash = SignatureV4.hex(SHA256.hash(data: body)) }
         if addressing.isRequesterPays { request.headers.append((name: "x-amz-request-payer", value: "requester")) }
         let text = SignatureV4.canonicalQuery(query)
         var signed = request.headers
@@ -103,24 +105,32 @@ package final class S3Client: Sendable {
             throw StoreError(.unavailable, "\(name): \(error.text)")
         }
         return PreparedRequest(
-            url: base.origin + path + (text.isEmpty ? "" : "?\(text)"), headers: signed, endpoint: base.origin)
+            url: base.origin + path + (text.isEmpty ? "" : "?\(text)"), headers: signed, endpoint: base.origin,
+            method: method, body: body)
     }
 }
 
 /// One question to S3.
-private final class S3Request: RequestOrigin {
+final class S3Request: RequestOrigin {
     private let s3: S3Client
     private let location: S3Location
     private let query: [(name: String, value: String)]
     let name: String
+    private let method: String
+    private let body: [UInt8]
     /// That with which it was asked last.
     private let region: Mutex<String>
 
-    init(_ s3: S3Client, _ location: S3Location, query: [(name: String, value: String)], name: String) {
+    init(
+        _ s3: S3Client, _ location: S3Location, query: [(name: String, value: String)], name: String,
+        method: String = "GET", body: [UInt8] = []
+    ) {
         self.s3 = s3
         self.location = location
         self.query = query
         self.name = name
+        self.method = method
+        self.body = body
         region = Mutex(s3.addressing.region)
     }
 
@@ -132,7 +142,8 @@ private final class S3Request: RequestOrigin {
         if offset > 0 { headers.append((name: "Range", value: "bytes=\(offset)-")) }
         let asked = s3.region(of: location.bucket)
         region.withLock { $0 = asked }
-        return try await s3.prepare(location, query, headers, region: asked, name: name)
+        return try await s3.prepare(
+            location, query, headers, region: asked, name: name, method: method, body: body)
     }
 
     func canResume(validator: String?, headers: HTTPHeaders) -> Bool { validator != nil }
@@ -166,6 +177,10 @@ private final class S3Request: RequestOrigin {
             return fail(.unavailable, "the clock of this machine is wrong (\(said)): start a time service")
         case (403, "InvalidObjectState"):
             return fail(.denied, "the object is archived (\(said)): restore it first")
+        case (403, _) where method != "GET", (401, _) where method != "GET":
+            return fail(
+                .denied,
+                "access is denied (\(said)): the credentials need s3:PutObject, and s3:AbortMultipartUpload to give up")
         case (403, _), (401, _):
             return fail(
                 .denied,

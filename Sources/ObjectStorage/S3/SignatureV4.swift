@@ -3,7 +3,7 @@
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. Pure: the time is given.
 
 internal import CloudMetadata
-import Crypto
+internal import Crypto
 
 package struct SignatureV4: Sendable {
     /// SHA-256 of nothing, as the hash of a request without a body.

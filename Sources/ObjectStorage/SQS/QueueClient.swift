@@ -4,7 +4,7 @@
 
 import AsyncHTTPClient
 internal import ClusterModel
-import Crypto
+internal import Crypto
 internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1

@@ -2272,6 +2272,38 @@ package nonisolated struct Ocr_V1_ExportRequest: Sendable {
   /// Export although some shards do not answer. Else that is an error (`incomplete`), before anything is sent.
   package var partial: Bool = false
 
+  /// Only jobs behind this place; left out: all.
+  package var after: Ocr_V1_ExportAfter {
+    get {_after ?? Ocr_V1_ExportAfter()}
+    set {_after = newValue}
+  }
+  /// Returns true if `after` has been explicitly set.
+  package var hasAfter: Bool {self._after != nil}
+  /// Clears the value of `after`. Subsequent reads from it will return its default value.
+  package mutating func clearAfter() {self._after = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _after: Ocr_V1_ExportAfter? = nil
+}
+
+/// A place in the order of exports: by source, pages (0 to 0: a whole file), job.
+package nonisolated struct Ocr_V1_ExportAfter: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var source: Data = Data()
+
+  package var firstPage: UInt32 = 0
+
+  package var lastPage: UInt32 = 0
+
+  /// 32 hexadecimal digits; empty: before every job of these pages.
+  package var job: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2337,6 +2369,14 @@ package nonisolated struct Ocr_V1_ExportHeader: Sendable {
 
   /// Shards that no node answered for: their jobs are missing.
   package var unknownShards: UInt64 = 0
+
+  /// Which batch of the name it is, and when that was made (seconds since 1970).
+  package var generation: UInt32 = 0
+
+  package var createdSeconds: Int64 = 0
+
+  /// What the batch's profile asks for: "text", "hocr", …
+  package var outputs: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -5594,7 +5634,7 @@ nonisolated extension Ocr_V1_RemoveBatchRequest: SwiftProtobuf.Message, SwiftPro
 
 nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0\u{1}partial\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}outcomes\0\u{1}partial\0\u{1}after\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5605,12 +5645,17 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
       case 1: try { try decoder.decodeSingularStringField(value: &self.batch) }()
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.outcomes) }()
       case 3: try { try decoder.decodeSingularBoolField(value: &self.partial) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._after) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.batch.isEmpty {
       try visitor.visitSingularStringField(value: self.batch, fieldNumber: 1)
     }
@@ -5620,6 +5665,9 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
     if self.partial != false {
       try visitor.visitSingularBoolField(value: self.partial, fieldNumber: 3)
     }
+    try { if let v = self._after {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -5627,6 +5675,52 @@ nonisolated extension Ocr_V1_ExportRequest: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.batch != rhs.batch {return false}
     if lhs.outcomes != rhs.outcomes {return false}
     if lhs.partial != rhs.partial {return false}
+    if lhs._after != rhs._after {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_ExportAfter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ExportAfter"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}source\0\u{3}first_page\0\u{3}last_page\0\u{1}job\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBytesField(value: &self.source) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.firstPage) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.lastPage) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.job) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.source.isEmpty {
+      try visitor.visitSingularBytesField(value: self.source, fieldNumber: 1)
+    }
+    if self.firstPage != 0 {
+      try visitor.visitSingularUInt32Field(value: self.firstPage, fieldNumber: 2)
+    }
+    if self.lastPage != 0 {
+      try visitor.visitSingularUInt32Field(value: self.lastPage, fieldNumber: 3)
+    }
+    if !self.job.isEmpty {
+      try visitor.visitSingularStringField(value: self.job, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_ExportAfter, rhs: Ocr_V1_ExportAfter) -> Bool {
+    if lhs.source != rhs.source {return false}
+    if lhs.firstPage != rhs.firstPage {return false}
+    if lhs.lastPage != rhs.lastPage {return false}
+    if lhs.job != rhs.job {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -5718,7 +5812,7 @@ nonisolated extension Ocr_V1_ExportMessage: SwiftProtobuf.Message, SwiftProtobuf
 
 nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExportHeader"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{3}unknown_shards\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}counts\0\u{3}unknown_shards\0\u{1}generation\0\u{3}created_seconds\0\u{1}outputs\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -5728,6 +5822,9 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._counts) }()
       case 2: try { try decoder.decodeSingularUInt64Field(value: &self.unknownShards) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.generation) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self.createdSeconds) }()
+      case 5: try { try decoder.decodeRepeatedStringField(value: &self.outputs) }()
       default: break
       }
     }
@@ -5744,12 +5841,24 @@ nonisolated extension Ocr_V1_ExportHeader: SwiftProtobuf.Message, SwiftProtobuf.
     if self.unknownShards != 0 {
       try visitor.visitSingularUInt64Field(value: self.unknownShards, fieldNumber: 2)
     }
+    if self.generation != 0 {
+      try visitor.visitSingularUInt32Field(value: self.generation, fieldNumber: 3)
+    }
+    if self.createdSeconds != 0 {
+      try visitor.visitSingularInt64Field(value: self.createdSeconds, fieldNumber: 4)
+    }
+    if !self.outputs.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.outputs, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_ExportHeader, rhs: Ocr_V1_ExportHeader) -> Bool {
     if lhs._counts != rhs._counts {return false}
     if lhs.unknownShards != rhs.unknownShards {return false}
+    if lhs.generation != rhs.generation {return false}
+    if lhs.createdSeconds != rhs.createdSeconds {return false}
+    if lhs.outputs != rhs.outputs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -673,6 +673,12 @@ package nonisolated struct Ocr_V1_SubmissionMessage: Sendable {
   /// Clears the value of `specification`. Subsequent reads from it will return its default value.
   package mutating func clearSpecification() {self._specification = nil}
 
+  /// Of a further part of a file: the epoch of the file's first part.
+  package var fileEpoch: UInt32 = 0
+
+  /// Pages that the file does not have any more: what is there of another version of it is cancelled.
+  package var isBeyondEnd: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -2235,7 +2241,7 @@ nonisolated extension Ocr_V1_CatalogueMessage: SwiftProtobuf.Message, SwiftProto
 
 nonisolated extension Ocr_V1_SubmissionMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SubmissionMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}specification\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}key\0\u{1}specification\0\u{3}file_epoch\0\u{3}is_beyond_end\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2245,6 +2251,8 @@ nonisolated extension Ocr_V1_SubmissionMessage: SwiftProtobuf.Message, SwiftProt
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBytesField(value: &self.key) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._specification) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.fileEpoch) }()
+      case 4: try { try decoder.decodeSingularBoolField(value: &self.isBeyondEnd) }()
       default: break
       }
     }
@@ -2261,12 +2269,20 @@ nonisolated extension Ocr_V1_SubmissionMessage: SwiftProtobuf.Message, SwiftProt
     try { if let v = self._specification {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    if self.fileEpoch != 0 {
+      try visitor.visitSingularUInt32Field(value: self.fileEpoch, fieldNumber: 3)
+    }
+    if self.isBeyondEnd != false {
+      try visitor.visitSingularBoolField(value: self.isBeyondEnd, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Ocr_V1_SubmissionMessage, rhs: Ocr_V1_SubmissionMessage) -> Bool {
     if lhs.key != rhs.key {return false}
     if lhs._specification != rhs._specification {return false}
+    if lhs.fileEpoch != rhs.fileEpoch {return false}
+    if lhs.isBeyondEnd != rhs.isBeyondEnd {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

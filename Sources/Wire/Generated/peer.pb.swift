@@ -812,11 +812,22 @@ package nonisolated struct Ocr_V1_PeerExportRequest: Sendable {
 
   package var shards: [UInt64] = []
 
+  /// Only jobs behind this place; left out: all.
+  package var after: Ocr_V1_ExportAfter {
+    get {_after ?? Ocr_V1_ExportAfter()}
+    set {_after = newValue}
+  }
+  /// Returns true if `after` has been explicitly set.
+  package var hasAfter: Bool {self._after != nil}
+  /// Clears the value of `after`. Subsequent reads from it will return its default value.
+  package mutating func clearAfter() {self._after = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _generation: UInt32? = nil
+  fileprivate var _after: Ocr_V1_ExportAfter? = nil
 }
 
 package nonisolated struct Ocr_V1_PeerSearchRequest: Sendable {
@@ -2229,7 +2240,7 @@ nonisolated extension Ocr_V1_PeerListRequest: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Ocr_V1_PeerExportRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PeerExportRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}generation\0\u{1}outcomes\0\u{1}shards\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}batch\0\u{1}generation\0\u{1}outcomes\0\u{1}shards\0\u{1}after\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2241,6 +2252,7 @@ nonisolated extension Ocr_V1_PeerExportRequest: SwiftProtobuf.Message, SwiftProt
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self._generation) }()
       case 3: try { try decoder.decodeRepeatedStringField(value: &self.outcomes) }()
       case 4: try { try decoder.decodeRepeatedFixed64Field(value: &self.shards) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._after) }()
       default: break
       }
     }
@@ -2263,6 +2275,9 @@ nonisolated extension Ocr_V1_PeerExportRequest: SwiftProtobuf.Message, SwiftProt
     if !self.shards.isEmpty {
       try visitor.visitPackedFixed64Field(value: self.shards, fieldNumber: 4)
     }
+    try { if let v = self._after {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -2271,6 +2286,7 @@ nonisolated extension Ocr_V1_PeerExportRequest: SwiftProtobuf.Message, SwiftProt
     if lhs._generation != rhs._generation {return false}
     if lhs.outcomes != rhs.outcomes {return false}
     if lhs.shards != rhs.shards {return false}
+    if lhs._after != rhs._after {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -62,11 +62,30 @@ package nonisolated struct Ocr_V1_ResultMessage: Sendable {
   /// Clears the value of `reused`. Subsequent reads from it will return its default value.
   package mutating func clearReused() {self._reused = nil}
 
+  /// What the profile asks for besides the text, in the order hocr, alto, tsv, words, pdf.
+  package var outputs: [Ocr_V1_OutputMessage] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _reused: Data? = nil
+}
+
+package nonisolated struct Ocr_V1_OutputMessage: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// hocr, alto, tsv, words or pdf; each at most once.
+  package var kind: String = String()
+
+  /// One Zstandard frame that names its size.
+  package var zstandard: Data = Data()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct Ocr_V1_PageMessage: Sendable {
@@ -112,7 +131,7 @@ fileprivate nonisolated let _protobuf_package = "ocr.v1"
 
 nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ResultMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pages\0\u{3}source_sha256\0\u{1}engine\0\u{1}models\0\u{3}profile_digest\0\u{1}node\0\u{1}milliseconds\0\u{3}file_page_count\0\u{1}reused\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pages\0\u{3}source_sha256\0\u{1}engine\0\u{1}models\0\u{3}profile_digest\0\u{1}node\0\u{1}milliseconds\0\u{3}file_page_count\0\u{1}reused\0\u{1}outputs\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -129,6 +148,7 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.milliseconds) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.filePageCount) }()
       case 9: try { try decoder.decodeSingularBytesField(value: &self._reused) }()
+      case 10: try { try decoder.decodeRepeatedMessageField(value: &self.outputs) }()
       default: break
       }
     }
@@ -166,6 +186,9 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
     try { if let v = self._reused {
       try visitor.visitSingularBytesField(value: v, fieldNumber: 9)
     } }()
+    if !self.outputs.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.outputs, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -179,6 +202,42 @@ nonisolated extension Ocr_V1_ResultMessage: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.milliseconds != rhs.milliseconds {return false}
     if lhs.filePageCount != rhs.filePageCount {return false}
     if lhs._reused != rhs._reused {return false}
+    if lhs.outputs != rhs.outputs {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Ocr_V1_OutputMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".OutputMessage"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}kind\0\u{1}zstandard\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.kind) }()
+      case 2: try { try decoder.decodeSingularBytesField(value: &self.zstandard) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.kind.isEmpty {
+      try visitor.visitSingularStringField(value: self.kind, fieldNumber: 1)
+    }
+    if !self.zstandard.isEmpty {
+      try visitor.visitSingularBytesField(value: self.zstandard, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Ocr_V1_OutputMessage, rhs: Ocr_V1_OutputMessage) -> Bool {
+    if lhs.kind != rhs.kind {return false}
+    if lhs.zstandard != rhs.zstandard {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

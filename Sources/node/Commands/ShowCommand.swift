@@ -82,6 +82,16 @@ package struct ShowCommand: AsyncParsableCommand {
             ("failed_attempt", .known(detail.hasFailedAttempt, UInt64(detail.failedAttempt))),
             ("last_failure", JobText.reason(detail.hasLastFailure, detail.lastFailure)),
             ("retry_seconds", .known(detail.hasRetrySeconds, detail.retrySeconds)),
+            (
+                "outputs",
+                .array(
+                    (result?.outputs ?? []).map { output in
+                        .object([
+                            ("output", .text(output.kind.rawValue)),
+                            ("byte_count", .integer(Int64(output.bytes.count))),
+                        ])
+                    })
+            ),
         ]
         let record = record(detail, result)
         let own = Set(members.map(\.0))
@@ -129,6 +139,9 @@ package struct ShowCommand: AsyncParsableCommand {
                 ("blank", result.isBlank ? "yes" : "no"), ("took", "\(result.milliseconds) ms"),
                 ("engine", result.engine), ("models", result.models),
             ]
+            for output in result.outputs {
+                rows.append((output.kind.rawValue, HumanText.bytes(UInt64(output.bytes.count))))
+            }
         }
         let width = rows.map(\.0.count).max() ?? 0
         return rows.map { name, value in

@@ -48,7 +48,10 @@ package struct SubmitCommand: AsyncParsableCommand {
     @Flag(name: .customLong("null"), help: "Sources on standard input end with NUL, as `find -print0` writes them.")
     package var isNullSeparated = false
 
-    @Option(help: ArgumentHelp("What to produce.", valueName: "text,…"))
+    @Option(
+        help: ArgumentHelp(
+            "What to produce besides the text: hocr, alto, tsv, words (JSON with boxes), pdf (searchable).",
+            valueName: "text,…"))
     package var outputs: String?
 
     @Option(help: ArgumentHelp("Tesseract's page segmentation mode.", valueName: "n"))

@@ -1,8 +1,8 @@
-// Names of files and folders in a tree of texts.
+// Names of files and folders in a tree of documents.
 
 internal import ClusterModel
 
-enum TextTreeName {
+enum TreeName {
     /// Longest name that file systems take.
     private static let byteLimit = 255
 
@@ -21,17 +21,38 @@ enum TextTreeName {
     }
 
     /// "scan.png.txt"; a name that would be too long is cut and gets a hash of the whole.
-    static func file(_ name: [UInt8], distinguishedBy mark: String? = nil) -> [UInt8] {
-        let ending = Array((mark.map { "~\($0)" } ?? "").utf8) + Array(".txt".utf8)
+    static func file(_ name: [UInt8], _ kind: TreeKind, distinguishedBy mark: String? = nil) -> [UInt8] {
+        let ending = Array((mark.map { "~\($0)" } ?? "").utf8) + Array(kind.ending.utf8)
         return shortened(name, reserving: ending.count) + ending
     }
 
-    /// A folder is called as it is. One that ends like a text could meet a file of that name: it gets a "~".
-    static func folder(_ name: [UInt8]) -> [UInt8] {
-        let clashes = name.suffix(4).elementsEqual(".txt".utf8) || name.elementsEqual("index.jsonl".utf8)
+    /// A folder is called as it is. One that ends like a document could meet a file of that name, and some names are those
+    /// of the export's own files: it gets a "~".
+    static func folder(_ name: [UInt8], _ kind: TreeKind) -> [UInt8] {
+        let clashes =
+            name.suffix(kind.ending.utf8.count).elementsEqual(kind.ending.utf8)
+            || own.contains { name.elementsEqual($0.utf8) }
         let ending: [UInt8] = clashes ? [UInt8(ascii: "~")] : []
         return shortened(name, reserving: ending.count) + ending
     }
+
+    /// The whole path of a source's document, as components, where nobody can be asked whether it is free: what was altered
+    /// on the way from the source's own path has the job in its name.
+    static func path(of source: SourceReference, _ kind: TreeKind, job: String) -> [[UInt8]] {
+        let parts = components(of: source)
+        let folders = parts.dropLast().map { folder($0, kind) }
+        let name = parts.last ?? []
+        let plain = file(name, kind)
+        let whole = Array((folders + [plain]).joined(separator: [UInt8(ascii: "/")]))
+        let own = Array(source.bytes.drop { $0 == UInt8(ascii: "/") }) + Array(kind.ending.utf8)
+        return folders + [whole == own ? plain : file(name, kind, distinguishedBy: job)]
+    }
+
+    /// What an export puts beside the documents.
+    static let index = "index.jsonl"
+    static let manifest = "manifest.json"
+    static let failures = "failures.jsonl"
+    private static let own = [index, manifest, failures]
 
     private static func shortened(_ name: [UInt8], reserving count: Int) -> [UInt8] {
         if name.count + count <= byteLimit { return name }
