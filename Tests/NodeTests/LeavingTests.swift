@@ -35,7 +35,7 @@ struct LeavingTests {
         // So many that some of what b holds falls to a, wherever the nodes' random ids put them.
         let scans = cluster.directory + "/scans"
         try FileManager.default.createDirectory(atPath: scans, withIntermediateDirectories: true)
-        for number in 0 ..< 60 {
+        for number in 0..<60 {
             try FileManager.default.copyItem(
                 atPath: Places.repository + "/Samples/deu_buelowstrasse.png", toPath: scans + "/\(number).png")
         }

@@ -45,7 +45,7 @@ import Testing
         Regression(
             7_029_772, nil, "suspects lay un-started at a thief beside one that killed it, and were given up with it"),
         Regression(8_001_651, nil, "a node left that still owed a copy, and all was said to be done"),
-        Regression(8_034_174, nil, "a replica that took over from one that left did not look whether the others had it"),
+        Regression(8_034_174, nil, "a replica to which one that left had given a copy did not look at the others"),
         Regression(8_051_020, nil, "the only copy went to one of three replicas, and all was said to be done"),
         Regression(2_949, nil, "a restarted node that had found one peer forgot its debts to the others"),
     ]
