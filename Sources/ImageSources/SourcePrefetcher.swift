@@ -176,6 +176,13 @@ package final class SourcePrefetcher: @unchecked Sendable {
         return aheadCount
     }
 
+    /// Images that are here for assignments that have not taken them.
+    var readyFigure: Int {
+        condition.lock()
+        defer { condition.unlock() }
+        return entries.values.count { if case .ready = $0.phase { true } else { false } }
+    }
+
     // MARK: What slots are given
 
     /// An assignment was handed to a slot and will run. Returns at once.

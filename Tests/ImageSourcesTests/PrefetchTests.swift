@@ -229,7 +229,7 @@ import Testing
         prefetcher.discard(queued)
         prefetcher.discard(running)
         gate.open()
-        try prefetcher.settle { $0.fetchedCount == 1 }
+        try prefetcher.settle { $0.fetchedCount == 1 && prefetcher.readyFigure == 1 }
         #expect(network.fetches.map(\.key) == [jobKey(1), jobKey(3)])
         prefetcher.discard(last)
         clock.advance(Limits.keptSourceNanoseconds)
@@ -241,13 +241,13 @@ import Testing
         defer { prefetcher.stop() }
         let job = try job(1, 900)
         prefetcher.expect(job)
-        try prefetcher.settle { $0.fetchedCount == 1 }
+        try prefetcher.settle { $0.fetchedCount == 1 && prefetcher.readyFigure == 1 }
         prefetcher.discard(job)
         clock.advance(Limits.keptSourceNanoseconds / 2)
         #expect(prefetcher.figures().heldBytes == 900)
         let again = assignment(1, job.specification, attempt: 2)
         prefetcher.expect(again)
-        try prefetcher.settle { $0.keptCount == 1 }
+        try prefetcher.settle { $0.keptCount == 1 && prefetcher.readyFigure == 1 }
         prefetcher.discard(again)
         let third = assignment(1, job.specification, attempt: 3)
         #expect(try bytes(prefetcher.open(third).get()) == pattern(900))
@@ -258,7 +258,7 @@ import Testing
         try prefetcher.settle { $0.heldBytes == 0 }
         let last = assignment(1, job.specification, attempt: 4)
         prefetcher.expect(last)
-        try prefetcher.settle { $0.fetchedCount == 2 }
+        try prefetcher.settle { $0.fetchedCount == 2 && prefetcher.readyFigure == 1 }
         prefetcher.discard(last)
         clock.advance(Limits.keptSourceNanoseconds)
         #expect(prefetcher.figures().heldBytes == 0)
@@ -271,12 +271,12 @@ import Testing
         defer { prefetcher.stop() }
         let first = try job(1, 900)
         prefetcher.expect(first)
-        try prefetcher.settle { $0.fetchedCount == 1 }
+        try prefetcher.settle { $0.fetchedCount == 1 && prefetcher.readyFigure == 1 }
         // Waits for memory already when the first is given back.
         let second = try job(2, 900)
         prefetcher.expect(second)
         prefetcher.discard(first)
-        try prefetcher.settle { $0.fetchedCount == 2 }
+        try prefetcher.settle { $0.fetchedCount == 2 && prefetcher.readyFigure == 1 }
         prefetcher.discard(second)
         // Kept when the third asks.
         prefetcher.expect(try job(3, 900))
@@ -292,7 +292,7 @@ import Testing
         for number in 1...3 {
             let job = try job(UInt64(number), 100)
             prefetcher.expect(job)
-            try prefetcher.settle { $0.fetchedCount == number }
+            try prefetcher.settle { $0.fetchedCount == number && prefetcher.readyFigure == 1 }
             prefetcher.discard(job)
         }
         #expect(prefetcher.figures().heldBytes == 200)
