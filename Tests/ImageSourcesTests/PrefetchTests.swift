@@ -187,7 +187,8 @@ import Testing
         #expect(figures.peakHeldBytes <= 10_000)
         #expect(figures.peakHeldBytes > 0)
         #expect(figures.hits + figures.waits == 60)
-        #expect(network.fetches.count == 60 + figures.evictedCount)
+        // A slot may ask for what gives way just now, before it is gone.
+        #expect(network.fetches.count + figures.sharedCount == 60 + figures.evictedCount)
         try prefetcher.settle { $0.heldBytes == 0 }
     }
 
