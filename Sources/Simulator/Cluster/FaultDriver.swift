@@ -211,6 +211,7 @@ struct FaultDriver {
         let node = world.addNode()
         world.allowDuplicates(ofMove: node)
         world.start(node)
+        world.openWindow(whileUnknown: node)
         return node
     }
 
