@@ -136,8 +136,8 @@ extension ClusterWorld {
                 }
             case .interrupted:
                 // That one was given back, only the primary of that time knew.
-                if job.interruptions == 0 || job.openCount < Int(settings.maximumInterruptions) {
-                    complain("it was interrupted \(job.interruptions) times, and begun \(job.openCount) times")
+                if job.interruptions == 0 || job.openPeak < Int(settings.maximumInterruptions) {
+                    complain("it was interrupted \(job.interruptions) times, and begun \(job.openPeak) times")
                 }
             default: complain("nothing of that kind has happened")
             }

@@ -365,20 +365,23 @@ extension ClusterWorld {
         }
     }
 
-    /// Gossip may miss one of few members, who hears of a new one when that one probes it: until then both may hold
-    /// themselves for primary. Nothing is excused where everybody knows the new one at once.
-    func openWindow(whileUnknown node: ClusterNode, for seconds: Int = 1) {
-        after(.seconds(1)) { world in
+    /// A node has just started: until all know of it two may hold themselves for primary, so that what is submitted meanwhile
+    /// may run twice. Gossip may miss one of few members, who hears of the new one when that one probes it; then all that
+    /// is pending may.
+    func openWindow(whileUnknown node: ClusterNode) {
+        checker.openWindows += 1
+        watchWindow(whileUnknown: node, from: now)
+    }
+
+    private func watchWindow(whileUnknown node: ClusterNode, from start: Instant) {
+        after(.milliseconds(250)) { world in
             let isKnown = world.running.allSatisfy { $0.core?.placement.alive.contains(node.id) ?? true }
-            if isKnown || !node.isRunning || seconds > 30 {
-                if seconds > 2 { world.checker.openWindows -= 1 }
+            if isKnown || !node.isRunning || world.now - start > .seconds(30) {
+                world.checker.openWindows -= 1
                 return
             }
-            if seconds == 2 {
-                world.checker.openWindows += 1
-                world.checker.allowDuplicates(world.pendingCount())
-            }
-            world.openWindow(whileUnknown: node, for: seconds + 1)
+            if world.now - start == .seconds(2) { world.checker.allowDuplicates(world.pendingCount()) }
+            world.watchWindow(whileUnknown: node, from: start)
         }
     }
 

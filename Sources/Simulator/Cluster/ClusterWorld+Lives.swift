@@ -92,6 +92,7 @@ extension ClusterWorld {
         trace(node, "starts again")
         allowDuplicates(ofStart: node)
         start(node)
+        openWindow(whileUnknown: node)
     }
 
     /// The ledger cannot be written: the coordinator ends, membership goes on and says so.

@@ -70,11 +70,15 @@ struct SimulatedJob {
     }
 
     var openCount: Int { opened.count - ended.count }
+    /// The most attempts whose end nobody knew at one time: a node that stood still may tell of one after the job was given
+    /// up.
+    private(set) var openPeak = 0
 
     /// An attempt was given out: a returned one may be, under the same number.
     mutating func open(_ attempt: Attempt) {
         opened.insert(attempt)
         ended.remove(attempt)
+        openPeak = max(openPeak, openCount)
     }
 
     mutating func end(_ attempt: Attempt) { ended.insert(attempt) }
