@@ -58,11 +58,7 @@ package struct Bits128: Hashable, Comparable, Sendable {
     }
 
     /// 32 lower-case hexadecimal digits.
-    package var hex: String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(
-            decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
+    package var hex: String { HexText.text(bytes) }
 
     package static func < (left: Bits128, right: Bits128) -> Bool {
         (left.high, left.low) < (right.high, right.low)

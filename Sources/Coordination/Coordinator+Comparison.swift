@@ -261,17 +261,17 @@ extension Coordinator {
     /// What a replica gets that nobody's outbox owes (from a comparison, from a node that goes) the others may lack as well.
     mutating func noteUnowed(_ shard: ShardIndex, from sender: NodeID, at now: Instant) {
         guard replicaShards.contains(shard) else { return }
-        for id in placement.replicas(of: shard) where id != node && id != sender && placement.alive.contains(id) {
-            comparisons.noteLacking(shard, at: id, due: now + Self.bulkInterval)
-        }
+        noteLacking(shard, except: sender, due: now + Self.bulkInterval)
     }
 
     /// Nodes have left: what they still owed, or had given to one replica only, the others find by comparison.
     mutating func noteDepartures(at now: Instant) {
-        for shard in replicaShards.shards {
-            for id in placement.replicas(of: shard) where id != node && placement.alive.contains(id) {
-                comparisons.noteLacking(shard, at: id, due: now)
-            }
+        for shard in replicaShards.shards { noteLacking(shard, due: now) }
+    }
+
+    private mutating func noteLacking(_ shard: ShardIndex, except sender: NodeID? = nil, due: Instant) {
+        for id in placement.replicas(of: shard) where id != node && id != sender && placement.alive.contains(id) {
+            comparisons.noteLacking(shard, at: id, due: due)
         }
     }
 

@@ -35,14 +35,9 @@ struct BodyFiles {
     }
 
     /// The path of a file by its name, 32 bytes: two hexadecimal digits of directory and the other 62.
-    func path(of name: [UInt8]) -> String { folder(of: name) + "/" + Self.hex(name.dropFirst()) }
+    func path(of name: [UInt8]) -> String { folder(of: name) + "/" + HexText.text(name.dropFirst()) }
 
-    private func folder(of name: [UInt8]) -> String { path + "/" + Self.hex(name.prefix(1)) }
-
-    private static func hex(_ bytes: ArraySlice<UInt8>) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
+    private func folder(of name: [UInt8]) -> String { path + "/" + HexText.text(name.prefix(1)) }
 
     // MARK: Reading
 
@@ -163,7 +158,7 @@ struct BodyFiles {
             }
             for file in Self.entries(of: path + "/" + folder) {
                 // Other files are somebody else's, and stay.
-                guard let name = Self.bytes(hex: folder + file), name.count == Self.nameByteCount, try !isNamed(name)
+                guard let name = HexText.bytes(folder + file), name.count == Self.nameByteCount, try !isNamed(name)
                 else { continue }
                 if unlink(path(of: name)) == 0 { count += 1 }
             }
@@ -182,24 +177,5 @@ struct BodyFiles {
             if name != ".", name != ".." { names.append(name) }
         }
         return names
-    }
-
-    private static func bytes(hex text: String) -> [UInt8]? {
-        let digits = Array(text.utf8)
-        guard digits.count % 2 == 0 else { return nil }
-        var bytes: [UInt8] = []
-        for index in stride(from: 0, to: digits.count, by: 2) {
-            guard let high = digit(digits[index]), let low = digit(digits[index + 1]) else { return nil }
-            bytes.append(high << 4 | low)
-        }
-        return bytes
-    }
-
-    private static func digit(_ byte: UInt8) -> UInt8? {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
-        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
-        default: nil
-        }
     }
 }

@@ -52,7 +52,9 @@ extension AdminService {
             report.node.pending = UInt64(max(0, pending - snapshot.runningCount))
         }
         report.watches = watching.value?.progress ?? []
-        report.costs = costs.costs(at: .now).sorted { $0.key < $1.key }.map { id, cost in
+        // Of those that are there each tells its own.
+        let told = costs.costs(at: .now).filter { $0.key == facts.id || !alive.contains($0.key) }
+        report.costs = told.sorted { $0.key < $1.key }.map { id, cost in
             var message = Ocr_V1_MachineCostMessage()
             message.node = Data(id.bits.bytes)
             message.perHour = cost.perHour

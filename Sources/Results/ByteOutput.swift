@@ -2,6 +2,7 @@
 // store.
 
 internal import CZstandard
+internal import ClusterModel
 internal import Crypto
 
 /// Takes bytes in order. Call `finish` once, or `abandon`, or `suspend`.
@@ -33,14 +34,7 @@ package struct StreamDigest: Sendable {
     }
 
     /// 64 hexadecimal digits.
-    package var sha256: String { Hexadecimal.text(hash.finalize()) }
-}
-
-enum Hexadecimal {
-    static func text(_ bytes: some Sequence<UInt8>) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
+    package var sha256: String { HexText.text(hash.finalize()) }
 }
 
 /// Bytes that wait to be taken. Whoever writes must see to it that they are taken: nothing bounds them.

@@ -62,7 +62,7 @@ package struct ExportRecord: Hashable, Sendable {
             ("confidence", result?.confidence.map { .float($0) } ?? .null), ("words", JSONValue(result?.wordCount)),
             ("width", JSONValue(first?.width)), ("height", JSONValue(first?.height)), ("dpi", JSONValue(first?.dpi)),
             ("rotation", JSONValue(first?.rotationDegrees)),
-            ("sha256", JSONValue(result.map { Hexadecimal.text($0.sourceSHA256) })),
+            ("sha256", JSONValue(result.map { HexText.text($0.sourceSHA256) })),
             ("engine", JSONValue(result?.engine)),
             ("models", JSONValue(result?.models)), ("profile", JSONValue(result?.profileDigest)),
             ("node", JSONValue(node ?? result?.node.description)), ("attempts", JSONValue(attempts)),

@@ -113,7 +113,7 @@ struct BulkFormat: LineFormat {
                 ("confidence", page.confidence.map { .float($0) } ?? .null), ("words", JSONValue(page.wordCount)),
                 ("blank", .bool(page.isBlank)), ("width", JSONValue(page.width)), ("height", JSONValue(page.height)),
                 ("dpi", JSONValue(page.dpi)), ("rotation", JSONValue(page.rotationDegrees)),
-                ("sha256", .text(Hexadecimal.text(result.sourceSHA256))), ("engine", .text(result.engine)),
+                ("sha256", .text(HexText.text(result.sourceSHA256))), ("engine", .text(result.engine)),
                 ("models", .text(result.models)), ("profile", .text(result.profileDigest)),
             ]).write(to: &lines)
             lines.append(0x0A)
@@ -190,7 +190,7 @@ struct DolmaFormat: LineFormat {
             ("path", .text(open.record.source.text)), ("language", .text(open.language)),
             ("pages", JSONValue(open.pages)), ("words", JSONValue(open.words)),
             ("missing_parts", JSONValue(open.missing)),
-            ("sha256", .text(Hexadecimal.text(result.sourceSHA256))), ("engine", .text(result.engine)),
+            ("sha256", .text(HexText.text(result.sourceSHA256))), ("engine", .text(result.engine)),
             ("models", .text(result.models)), ("profile", .text(result.profileDigest)),
         ]).write(to: &bytes)
         return bytes + Array("}\n".utf8)

@@ -37,9 +37,7 @@ final class TarSink: ExportSink {
     func write(_ record: ExportRecord) throws(ExportError) {
         if let last = rows.last, last.source != record.source { try endSource() }
         if let result = record.result { try document.append(record, result) }
-        var kept = record
-        kept.result?.dropBodies()
-        rows.append(kept)
+        rows.append(record.withoutBodies)
     }
 
     private func endSource() throws(ExportError) {

@@ -104,10 +104,7 @@ final class TreeSink: ExportSink {
         let folder = Array(TreeName.components(of: record.source).dropLast())
         common = common.map { TreeName.commonPrefix($0, folder) } ?? folder
         if let result = record.result { try document.append(record, result) }
-        var kept = record
-        // The index needs no text: a file of many parts has many rows.
-        kept.result?.dropBodies()
-        rows.append(kept)
+        rows.append(record.withoutBodies)
     }
 
     /// Puts the document of the source whose rows came last into the tree.
@@ -235,10 +232,14 @@ package struct TreeFiles: Codable, Hashable, Sendable {
     }
 }
 
-extension JobResult {
-    /// Leaves the figures.
-    mutating func dropBodies() {
-        outputs = []
-        for index in pages.indices { pages[index].text = "" }
+extension ExportRecord {
+    /// The figures alone. The index needs no text: a file of many parts has many rows.
+    var withoutBodies: ExportRecord {
+        var record = self
+        guard var result else { return record }
+        result.outputs = []
+        for index in result.pages.indices { result.pages[index].text = "" }
+        record.result = result
+        return record
     }
 }

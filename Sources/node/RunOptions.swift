@@ -114,14 +114,7 @@ package struct RunOptions: ParsableArguments {
     }
 
     /// Reads the configuration that the flags and the environment name. Throws `CommandFailure`.
-    func configuration() throws -> NodeConfiguration {
-        do throws(ConfigurationError) {
-            return try .load(
-                path: NodeConfiguration.locate(flag: config, environment: ProcessInfo.processInfo.environment))
-        } catch {
-            throw CommandFailure(error.message, hint: error.hint, exitCode: ConfigurationError.exitCode)
-        }
-    }
+    func configuration() throws -> NodeConfiguration { try .found(flag: config) }
 
     func dataDirectory(_ configuration: NodeConfiguration) -> String {
         StartCommand.absolute(
@@ -190,6 +183,17 @@ package struct RunOptions: ParsableArguments {
             pixels: configuration.limits.maxPixels, bytes: configuration.limits.maxByteCount,
             pages: configuration.limits.maxPages)
         return workers
+    }
+}
+
+extension NodeConfiguration {
+    /// Reads the file that `--config`, the environment or the usual places name. Throws `CommandFailure`.
+    static func found(flag: String?) throws -> NodeConfiguration {
+        do throws(ConfigurationError) {
+            return try load(path: locate(flag: flag, environment: ProcessInfo.processInfo.environment))
+        } catch {
+            throw CommandFailure(error.message, hint: error.hint, exitCode: ConfigurationError.exitCode)
+        }
     }
 }
 

@@ -35,7 +35,7 @@ package final class PlanRun: Sendable {
     private let images: [PlanImage]
     private let profile: Profile
     private let state: Mutex<State>
-    private let finished = BlockingGate()
+    private let finished = DispatchSemaphore(value: 0)
     private let progress: @Sendable (Int) -> Void
 
     /// - Parameter progress: told how many have ended; on the slots' threads.
@@ -100,7 +100,7 @@ package final class PlanRun: Sendable {
             return (state.next - 1, Array(state.next..<min(state.next + state.loaded.count, images.count)))
         }
         guard let taken else {
-            if state.withLock({ $0.running == 0 }) { finished.open() }
+            if state.withLock({ $0.running == 0 }) { finished.signal() }
             return
         }
         for index in [taken] + following { prefetcher.expect(assignment(index)) }
@@ -130,7 +130,7 @@ package final class PlanRun: Sendable {
         let ended = state.withLock { state in
             state.measurements[index] = measurement
             state.running -= 1
-            return state.measurements.count { $0 != nil }
+            return state.next - state.running
         }
         progress(ended)
     }
@@ -145,18 +145,6 @@ package final class PlanRun: Sendable {
             seconds: Double(result.milliseconds) / 1_000 * part, confidence: result.confidence.map(Double.init),
             isFirst: isFirst)
     }
-}
-
-/// Opens once; whoever waits goes on.
-private final class BlockingGate: Sendable {
-    private let semaphore = DispatchSemaphore(value: 0)
-
-    func wait() {
-        semaphore.wait()
-        semaphore.signal()
-    }
-
-    func open() { semaphore.signal() }
 }
 
 /// A sample's images are on this machine or in stores.

@@ -93,7 +93,7 @@ package final class S3Client: Sendable {
         let (base, path) = addressing.place(location, region: region)
         var request = SignatureV4.Request(
             method: method, path: path, query: query, headers: [(name: "Host", value: base.authority)] + headers)
-        if !body.isEmpty { request.payloadHash = SignatureV4.hex(SHA256.hash(data: body)) }
+        if !body.isEmpty { request.payloadHash = HexText.text(SHA256.hash(data: body)) }
         if addressing.isRequesterPays { request.headers.append((name: "x-amz-request-payer", value: "requester")) }
         let text = SignatureV4.canonicalQuery(query)
         var signed = request.headers

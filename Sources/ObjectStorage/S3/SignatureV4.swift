@@ -3,6 +3,7 @@
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. Pure: the time is given.
 
 internal import CloudMetadata
+internal import ClusterModel
 internal import Crypto
 
 package struct SignatureV4: Sendable {
@@ -94,7 +95,7 @@ package struct SignatureV4: Sendable {
 
     package func stringToSign(_ request: Request, timestamp: String) -> String {
         let hash = SHA256.hash(data: Array(Self.canonicalRequest(request).utf8))
-        return ["AWS4-HMAC-SHA256", timestamp, scope(timestamp), Self.hex(hash)].joined(separator: "\n")
+        return ["AWS4-HMAC-SHA256", timestamp, scope(timestamp), HexText.text(hash)].joined(separator: "\n")
     }
 
     /// The value of `Authorization` for a request that has all its headers.
@@ -107,7 +108,7 @@ package struct SignatureV4: Sendable {
         let signature = sign(stringToSign(request, timestamp: timestamp), with: key)
         let names = Self.canonicalHeaders(request.headers).map(\.name).joined(separator: ";")
         return "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope(timestamp)), "
-            + "SignedHeaders=\(names), Signature=\(Self.hex(signature))"
+            + "SignedHeaders=\(names), Signature=\(HexText.text(signature))"
     }
 
     /// The headers that make a request to S3 a signed one: the date, the hash of the body, the token, the signature.
@@ -118,10 +119,5 @@ package struct SignatureV4: Sendable {
         var signed = request
         signed.headers += added.map { (name: $0.0, value: $0.1) }
         return signed.headers + [("Authorization", authorization(signed, timestamp: timestamp))]
-    }
-
-    static func hex(_ bytes: some Sequence<UInt8>) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
     }
 }

@@ -117,7 +117,7 @@ package struct QueueClient: Sendable {
             headers: [
                 (name: "Host", value: url.authority),
                 (name: "Content-Type", value: "application/x-www-form-urlencoded"),
-            ], payloadHash: SignatureV4.hex(SHA256.hash(data: bytes)))
+            ], payloadHash: HexText.text(SHA256.hash(data: bytes)))
         request.headers.append((name: "Accept", value: "application/xml"))
         var headers = request.headers
         do throws(CredentialError) {

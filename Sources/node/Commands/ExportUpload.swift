@@ -15,8 +15,7 @@ extension ExportCommand {
         guard let location = S3Location(source), !location.key.isEmpty, location.key.last != UInt8(ascii: "/") else {
             throw CommandFailure("\(source.text) names no object", hint: "s3://bucket/key is expected", exitCode: 64)
         }
-        let file = NodeConfiguration.locate(flag: client.config, environment: ProcessInfo.processInfo.environment)
-        let stores = try StoreAccess.stores(try NodeConfiguration.load(path: file))
+        let stores = try StoreAccess.stores(try NodeConfiguration.found(flag: client.config))
         let scratch = try ScratchFolder()
         var plan = asked
         plan.isResumable = false

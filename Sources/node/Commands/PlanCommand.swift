@@ -7,7 +7,6 @@ internal import NodeRuntime
 internal import OCR
 internal import Results
 internal import Submission
-import Synchronization
 
 /// `node plan`.
 package struct PlanCommand: AsyncParsableCommand {
@@ -88,7 +87,7 @@ package struct PlanCommand: AsyncParsableCommand {
 
     package func run() async throws {
         try await runCommand {
-            let settings = try settings()
+            let settings = try NodeConfiguration.found(flag: client.config)
             let arguments = RawArguments.process
             let rules = try LanguageRules(languageFor.map { ($0, arguments.bytes(of: $0)) })
             let feed = try SourceFeed(
@@ -104,15 +103,6 @@ package struct PlanCommand: AsyncParsableCommand {
     }
 
     // MARK: Settings
-
-    private func settings() throws -> NodeConfiguration {
-        do throws(ConfigurationError) {
-            return try .load(
-                path: NodeConfiguration.locate(flag: client.config, environment: ProcessInfo.processInfo.environment))
-        } catch {
-            throw CommandFailure(error.message, hint: error.hint, exitCode: ConfigurationError.exitCode)
-        }
-    }
 
     /// Each set of models, where it is installed, or why there is nothing to compare.
     private func modelSets(_ settings: NodeConfiguration) throws -> [PlanReport.Models] {
